@@ -1,0 +1,192 @@
+"""ImageClassifier: the LightningModule. Everything it knows is numbers and names.
+
+Shape legend: B batch, S input side, K classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Self
+
+import lightning as L
+import torch
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torch import Tensor, nn
+
+from dogbreed.data.dataset import Batch
+from dogbreed.data.preprocess import Preprocessing
+from dogbreed.errors import UserError
+from dogbreed.nets.backbone import build_net, fetch_pretrained
+from dogbreed.nets.finetune import FinetuneSettings, hold_statistics, set_backbone_trainable
+from dogbreed.nets.metrics import ClassificationMetrics
+from dogbreed.nets.optim import OptimSettings, build_optimizer, build_param_groups, build_scheduler
+
+
+class ImageClassifier(L.LightningModule):
+    """Fine-tune a timm network on image classes.
+
+    Logs ``loss``, ``acc_top1``, ``acc_top5`` and ``f1_macro`` once an epoch under
+    ``train/``, ``val/`` and ``test/``, exact over uneven batches.
+
+    Args:
+        architecture: A timm name: ``resnet50``, ``mobilenetv3_large_100.ra_in1k``.
+        class_names: Names in index order, K >= 2.
+        pretrained: Begin with timm's pretrained weights (from the cache or the hub).
+        weights: File to begin with instead: ``.safetensors`` or ``.pth``.
+        input_size_px: Input side; the weights' own by default.
+        dropout: Share of features dropped before the last layer.
+        channels_last: Keep tensors in NHWC order, which convolutions prefer.
+        optim: Optimiser and schedule, as settings or as a mapping of their fields.
+        finetune: What trains, as settings, as a mapping, or just the mode's name.
+        preprocessing: Numbers of a `Preprocessing`, where they do not follow the weights.
+
+    Raises:
+        UserError: the architecture or a setting is unknown, or weights are not to be had.
+    """
+
+    def __init__(
+        self,
+        architecture: str,
+        class_names: Sequence[str],
+        *,
+        pretrained: bool = True,
+        weights: str | Path | None = None,
+        input_size_px: int | None = None,
+        dropout: float = 0.0,
+        channels_last: bool = True,
+        optim: OptimSettings | Mapping[str, Any] | None = None,
+        finetune: FinetuneSettings | Mapping[str, Any] | str = "full",
+        preprocessing: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        if len(class_names) < 2:
+            msg = f"class_names={list(class_names)}: a classifier needs at least two classes."
+            raise UserError(msg)
+        self.architecture = architecture
+        self.class_names = tuple(class_names)
+        self.optim = OptimSettings(**optim) if isinstance(optim, Mapping) else optim or OptimSettings()
+        finetune = {"mode": finetune} if isinstance(finetune, str) else finetune
+        self.finetune = FinetuneSettings(**finetune) if isinstance(finetune, Mapping) else finetune
+        self.preprocessing = (
+            Preprocessing(**preprocessing) if preprocessing else Preprocessing.of(architecture, input_size_px)
+        )
+        file = Path(weights).expanduser() if weights else fetch_pretrained(architecture) if pretrained else None
+        self.net: nn.Module = build_net(
+            architecture,
+            len(self.class_names),
+            dropout=dropout,
+            input_size_px=self.preprocessing.input_size_px,
+            weights=file,
+        )
+        if channels_last:
+            self.net.to(memory_format=torch.channels_last)
+        self.train_metrics = ClassificationMetrics(len(self.class_names))
+        self.val_metrics = ClassificationMetrics(len(self.class_names))
+        self.test_metrics = ClassificationMetrics(len(self.class_names))
+        # What a checkpoint needs to be rebuilt anywhere: its own tensors replace the pretrained ones.
+        self.save_hyperparameters(
+            {
+                "architecture": architecture,
+                "class_names": list(self.class_names),
+                "pretrained": False,
+                "dropout": dropout,
+                "channels_last": channels_last,
+                "optim": _plain(asdict(self.optim)),
+                "finetune": asdict(self.finetune),
+                "preprocessing": self.preprocessing.to_dict(),
+            }
+        )
+
+    # -- steps ---------------------------------------------------------------
+
+    def forward(self, images_BCSS: Tensor) -> Tensor:
+        """Compute ``(B, K)`` logits of normalised pictures."""
+        return self.net(images_BCSS)  # type: ignore[no-any-return]
+
+    def training_step(self, batch: Batch | Sequence[Tensor], batch_idx: int) -> Tensor:
+        """Return the mean cross entropy of a batch ``(images, labels, …)``."""
+        return self._step(batch, self.train_metrics)
+
+    def validation_step(self, batch: Batch | Sequence[Tensor], batch_idx: int) -> None:
+        """Count a validation batch."""
+        self._step(batch, self.val_metrics)
+
+    def test_step(self, batch: Batch | Sequence[Tensor], batch_idx: int) -> None:
+        """Count a test batch."""
+        self._step(batch, self.test_metrics)
+
+    def predict_step(self, batch: Batch | Sequence[Tensor], batch_idx: int) -> Tensor:
+        """Return ``(B, K)`` logits."""
+        return self.forward(batch[0])
+
+    def _step(self, batch: Batch | Sequence[Tensor], metrics: ClassificationMetrics) -> Tensor:
+        images, labels_B = batch[0], batch[1]
+        logits_BK = self(images)
+        loss = nn.functional.cross_entropy(logits_BK, labels_B)
+        metrics.update(logits_BK, labels_B, loss)
+        return loss
+
+    # -- epochs --------------------------------------------------------------
+
+    def on_fit_start(self) -> None:
+        """Refuse data that is prepared for other weights than ours."""
+        theirs = getattr(getattr(self.trainer, "datamodule", None), "preprocessing", None)
+        if isinstance(theirs, Preprocessing) and theirs != self.preprocessing:
+            msg = (
+                f"The data module prepares pictures as {theirs.to_dict()}, the model expects "
+                f"{self.preprocessing.to_dict()}: pass preprocessing=model.preprocessing to the data module."
+            )
+            raise UserError(msg)
+
+    def on_train_epoch_start(self) -> None:
+        """Enter the phase that this epoch belongs to."""
+        set_backbone_trainable(self.net, self.finetune.trains_backbone(self.current_epoch))
+        self.train()
+        self.train_metrics.reset()
+
+    def train(self, mode: bool = True) -> Self:  # noqa: FBT001, FBT002 -- torch's signature
+        """Switch to training, but leave frozen statistics in evaluation mode."""
+        super().train(mode)
+        if mode and self.finetune.keeps_statistics(self.current_epoch):
+            hold_statistics(self.net)
+        return self
+
+    def on_train_epoch_end(self) -> None:
+        """Log the epoch's training metrics."""
+        self._log(self.train_metrics, "train")
+
+    def on_validation_epoch_start(self) -> None:
+        """Begin counting."""
+        self.val_metrics.reset()
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the epoch's validation metrics."""
+        self._log(self.val_metrics, "val")
+
+    def on_test_epoch_start(self) -> None:
+        """Begin counting."""
+        self.test_metrics.reset()
+
+    def on_test_epoch_end(self) -> None:
+        """Log the test metrics."""
+        self._log(self.test_metrics, "test")
+
+    def _log(self, metrics: ClassificationMetrics, split: str) -> None:
+        self.log_dict({f"{split}/{name}": value for name, value in metrics.compute().items()})
+
+    # -- optimiser -----------------------------------------------------------
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """Build all parameter groups and one schedule over the whole run, stepped every step."""
+        optimizer = build_optimizer(build_param_groups(self.net, self.optim, self.finetune), self.optim)
+        total_steps = max(1, int(self.trainer.estimated_stepping_batches))
+        steps_per_epoch = max(1, round(total_steps / max(1, self.trainer.max_epochs or 1)))
+        scheduler = build_scheduler(optimizer, self.optim, self.finetune, total_steps, steps_per_epoch)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+
+def _plain(values: dict[str, Any]) -> dict[str, Any]:
+    """Turn tuples into lists: what comes back from YAML and JSON is the same then."""
+    return {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}

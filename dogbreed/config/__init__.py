@@ -1,0 +1,21 @@
+"""Configuration: where it lives, how it is composed, what its `auto` values mean, what is wrong with it.
+
+Nothing here imports torch until a value depends on the machine: ``--help`` and
+a misspelt key answer at once.
+"""
+
+from dogbreed.config.compose import compose
+from dogbreed.config.places import conf_dir, group_options, register_resolvers
+from dogbreed.config.resolve import auto_workers, check_present, objective_mode, objectives, resolve
+
+__all__ = [
+    "auto_workers",
+    "check_present",
+    "compose",
+    "conf_dir",
+    "group_options",
+    "objective_mode",
+    "objectives",
+    "register_resolvers",
+    "resolve",
+]

@@ -1,0 +1,31 @@
+"""Where the YAML files live and what can be chosen from them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+def conf_dir() -> Path:
+    """Return the folder of the YAML files: inside the installed package, or beside it in a checkout."""
+    package = Path(__file__).resolve().parent.parent
+    installed = package / "conf"
+    return installed if installed.is_dir() else package.parent / "conf"
+
+
+def group_options() -> dict[str, list[str]]:
+    """Return the options of every group that a user chooses from; names with an underscore are only shared parts."""
+    folders = sorted(path for path in conf_dir().iterdir() if path.is_dir() and path.name != "hydra")
+    return {
+        folder.name: sorted(file.stem for file in folder.glob("*.yaml") if not file.stem.startswith("_"))
+        for folder in folders
+    }
+
+
+def register_resolvers() -> None:
+    """Make ``${option_groups:}``, the list for ``--help``, known to OmegaConf."""
+    from omegaconf import OmegaConf
+
+    def option_groups() -> str:
+        return "\n".join(f"  {group:<11} {', '.join(options)}" for group, options in group_options().items())
+
+    OmegaConf.register_new_resolver("option_groups", option_groups, replace=True)

@@ -1,0 +1,206 @@
+"""What the `auto` values of a training configuration mean for these data, these weights and this machine."""
+
+from __future__ import annotations
+
+import copy
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dogbreed.errors import UserError, did_you_mean
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+# Peak learning rates that `auto` means, tuned at REFERENCE_BATCH on the sample
+# and on photographs; scratch is a full run without pretrained weights.
+AUTO_LR = {
+    ("adamw", "head"): 3e-3,
+    ("adamw", "head_then_full"): 3e-3,
+    ("adamw", "full"): 3e-3,
+    ("adamw", "scratch"): 5e-3,
+    ("sgd", "head"): 0.01,
+    ("sgd", "head_then_full"): 0.01,
+    ("sgd", "full"): 0.01,
+    ("sgd", "scratch"): 0.1,
+}
+REFERENCE_BATCH = 32
+
+# Keys whose values are files or folders.
+PATH_KEYS = ("data.root", "data.manifest", "data.source.folder", "model.weights", "checkpoint_dir")
+
+# What a run may be judged by. The test split is no part of it.
+OBJECTIVES = (
+    *(f"{split}/{name}" for split in ("val", "train") for name in ("acc_top1", "acc_top5", "f1_macro", "loss")),
+    "seconds",
+    "images_per_second",
+)
+
+# Below this many cores a second loader process would only take time from training.
+CPU_CORES_PER_WORKER = 4
+MAX_WORKERS = 16
+
+
+def resolve(cfg: DictConfig, *, is_trial: bool = False) -> tuple[DictConfig, dict[str, Any]]:
+    """Replace every ``auto`` by what it means for this data, these weights and this machine.
+
+    Args:
+        cfg: A composed training configuration; left as it is.
+        is_trial: The run is one of a sweep, which must not see the test split.
+
+    Returns:
+        The resolved copy, whose ``_target_`` nodes can be instantiated, and what
+        was decided by key.
+
+    Raises:
+        UserError: a required key is missing or two keys contradict each other.
+    """
+    from omegaconf import OmegaConf
+
+    cfg = copy.deepcopy(cfg)
+    OmegaConf.set_struct(cfg, False)
+    OmegaConf.resolve(cfg)
+    check_present(cfg)
+    for key in PATH_KEYS:
+        value = OmegaConf.select(cfg, key)
+        if value is not None:  # the run folder must be readable from other folders, too
+            OmegaConf.update(cfg, key, str(Path(value).expanduser().absolute()))
+    decided: dict[str, Any] = {}
+
+    def decide(key: str, value: Any) -> None:
+        if OmegaConf.select(cfg, key) == "auto":
+            OmegaConf.update(cfg, key, value)
+            decided[key] = value
+
+    auto = cfg.data.pop("auto")
+    from_source = cfg.data.root is None and cfg.data.manifest is None
+    # What a source says of itself does not hold for other pictures that are put in its place.
+    suits_pretrained = bool(auto.pretrained) or not from_source
+    decide("model.pretrained", suits_pretrained and cfg.model.weights is None)
+    from_scratch = not cfg.model.pretrained and cfg.model.weights is None
+    _decide_input_size(cfg, decide, auto.input_size_px if from_scratch and from_source else None)
+    decide("finetune.mode", "full" if from_scratch else "head")
+    if from_scratch and cfg.finetune.mode != "full":
+        msg = (
+            f"finetune={cfg.finetune.mode} keeps the backbone as it was, and without pretrained weights it knows "
+            "nothing: use finetune=full, model.pretrained=true or model.weights=FILE."
+        )
+        raise UserError(msg)
+    decide("finetune.backbone_lr_scale", 1.0 if from_scratch else 0.1)
+    decide("finetune.batchnorm", "train" if from_scratch else "frozen")
+    _decide_lr(cfg, decide, from_scratch=from_scratch)
+    decide("test_after_fit", not is_trial)
+    decide("objective_mode", objective_mode(cfg))
+    decide("trainer.precision", _auto_precision(cfg.trainer.accelerator))
+    decide("data.num_workers", auto_workers(cfg.trainer.accelerator))
+    _check_values(cfg)
+    return cfg, decided
+
+
+def objectives(cfg: DictConfig) -> list[str]:
+    """Return the metrics to go by; the first drives checkpoints."""
+    return [cfg.objective] if isinstance(cfg.objective, str) else list(cfg.objective)
+
+
+def objective_mode(cfg: DictConfig) -> str:
+    """Return ``max`` or ``min``: whether more or less of the first objective is better."""
+    if cfg.objective_mode != "auto":
+        return str(cfg.objective_mode)
+    return "min" if objectives(cfg)[0].endswith(("loss", "seconds")) else "max"
+
+
+def check_present(cfg: DictConfig) -> None:
+    """Refuse a configuration in which a key that must be given was not.
+
+    Raises:
+        UserError: names the key and what to add.
+    """
+    from omegaconf import OmegaConf
+
+    hints = {
+        "data.root": "data.root=DIR",
+        "data.manifest": "data.manifest=FILE.csv",
+        "run": "run=RUN_FOLDER",
+        "model.architecture": "model.architecture=NAME, any of timm's",
+    }
+    for key in sorted(OmegaConf.missing_keys(cfg)):
+        msg = f"{key} must be given: add {hints.get(key, f'{key}=VALUE')}."
+        raise UserError(msg)
+
+
+def _decide_input_size(cfg: DictConfig, decide: Any, scratch_size_px: int | None) -> None:
+    if cfg.model.input_size_px == "auto":
+        from dogbreed.architectures import input_size_px
+
+        decide("model.input_size_px", scratch_size_px or input_size_px(cfg.model.architecture))
+
+
+def _decide_lr(cfg: DictConfig, decide: Any, *, from_scratch: bool) -> None:
+    batch = int(cfg.data.batch_size) * int(cfg.trainer.accumulate_grad_batches)
+    per_256 = cfg.optim.pop("lr_per_256")
+    if per_256 is not None:
+        if cfg.optim.lr != "auto":
+            msg = f"optim.lr={cfg.optim.lr} and optim.lr_per_256={per_256} contradict each other: give one of them."
+            raise UserError(msg)
+        decide("optim.lr", float(per_256) * batch / 256)
+        return
+    base = AUTO_LR.get((cfg.optim.name, "scratch" if from_scratch else cfg.finetune.mode))
+    if base is None or batch < 1:
+        return  # an unknown name or a wrong number: its own check says so
+    # Proportional for SGD (Goyal et al. 2017), by the square root for Adam (Malladi et al. 2022).
+    ratio = batch / REFERENCE_BATCH
+    decide("optim.lr", float(f"{base * (ratio if cfg.optim.name == 'sgd' else math.sqrt(ratio)):.3g}"))
+
+
+def _auto_precision(accelerator: str) -> str:
+    import torch
+
+    if accelerator == "cpu" or not torch.cuda.is_available():
+        return "32-true"
+    return "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "16-mixed"
+
+
+def auto_workers(accelerator: str) -> int:
+    """Choose the number of loader processes for this machine's CPU quota and accelerator."""
+    import torch
+
+    from dogbreed.machine import num_cpus
+
+    cores = num_cpus()
+    if accelerator != "cpu" and torch.cuda.is_available():
+        return min(cores, MAX_WORKERS)
+    return 0 if cores == 1 else min(max(1, cores // CPU_CORES_PER_WORKER), MAX_WORKERS)
+
+
+def _check_values(cfg: DictConfig) -> None:
+    """Refuse what no constructor would refuse with a sentence of ours."""
+    import torch
+
+    epochs, steps = cfg.trainer.max_epochs, cfg.trainer.max_steps
+    if not isinstance(epochs, int) or epochs < 1:
+        msg = f"trainer.max_epochs={epochs} trains nothing: give a whole number from 1."
+        raise UserError(msg)
+    if steps == 0:
+        msg = "trainer.max_steps=0 trains nothing: give a number from 1, or -1 for no limit."
+        raise UserError(msg)
+    if cfg.trainer.devices not in (1, "1", "auto") or cfg.trainer.num_nodes != 1:
+        msg = f"trainer.devices={cfg.trainer.devices}: this version trains on one device; set trainer.devices=1."
+        raise UserError(msg)
+    if cfg.trainer.accelerator in ("gpu", "cuda") and not torch.cuda.is_available():
+        msg = f"trainer.accelerator={cfg.trainer.accelerator}, but torch finds no GPU here: use trainer=cpu."
+        raise UserError(msg)
+    for name in objectives(cfg):
+        if name not in OBJECTIVES:
+            leak = (
+                "tuning on the test split measures nothing any more"
+                if name.startswith("test/")
+                else "no run reports it"
+            )
+            msg = f"objective={name}: {leak}. {did_you_mean(name, OBJECTIVES)}"
+            raise UserError(msg)
+    if objectives(cfg)[0].split("/")[0] not in ("val", "train"):
+        msg = f"objective={objectives(cfg)[0]}: the first objective chooses the checkpoint and must be a val/ metric."
+        raise UserError(msg)
+    if cfg.objective_mode not in ("max", "min"):
+        msg = f"objective_mode={cfg.objective_mode} is unknown; use max or min."
+        raise UserError(msg)

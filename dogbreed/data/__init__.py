@@ -1,0 +1,1 @@
+"""Photographs in, batches out: index, decode, preprocess, augment, download, sample."""

@@ -1,0 +1,227 @@
+"""Turn any readable picture file into RGB pixels, the same way everywhere.
+
+Training, evaluation, prediction and serving all call `decode_image`, so that a
+picture never looks different to the network in one of them.
+
+Shape legend: C channels (3, RGB), H/W pixels.
+"""
+
+from __future__ import annotations
+
+import io
+import threading
+import warnings
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
+from PIL.JpegImagePlugin import JpegImageFile
+from torch import Tensor
+from torchvision.io import ImageReadMode, decode_jpeg
+
+# 64 megapixels of RGB are 192 MB; a JPEG beyond that is decoded at a fraction
+# of its size by libjpeg, anything else beyond it is refused.
+MAX_PIXELS = 64_000_000
+
+_truncated_lock = threading.Lock()
+
+
+class BadImageError(Exception):
+    """The bytes hold no picture that can be decoded; the message says why."""
+
+
+class ImageHeader(NamedTuple):
+    """What a picture file says of itself before any pixel is decoded."""
+
+    format: str
+    mode: str
+    width_px: int
+    height_px: int
+
+
+def decode_image(source: Path | str | bytes) -> Tensor:
+    """Decode a picture to upright RGB pixels.
+
+    Handles EXIF orientation, CMYK, greyscale, palette, 16-bit and floating
+    point values; transparency is laid over white; of an animation the first
+    frame counts; a file that is cut short is decoded as far as it goes and is
+    grey below. A JPEG above `MAX_PIXELS` is decoded at 1/2, 1/4 or 1/8.
+
+    Args:
+        source: A path, or the bytes of an encoded picture.
+
+    Returns:
+        ``images_u8_CHW``: uint8, ``(3, H, W)``, 0..255.
+
+    Raises:
+        BadImageError: not a picture, no pixels, or too large to decode.
+    """
+    data = source if isinstance(source, bytes) else _read(Path(source))
+    with _open(data) as image:
+        if image.format == "JPEG" and image.mode in ("RGB", "L") and _num_pixels(image) <= MAX_PIXELS:
+            pixels = _decode_plain_jpeg(data)
+            if pixels is not None:
+                return pixels
+        _bound_size(image)
+        return _to_tensor(_load_pixels(image, data))
+
+
+def read_header(source: Path | str | bytes) -> ImageHeader:
+    """Read format, mode and size without decoding pixels.
+
+    Args:
+        source: A path, or the bytes of an encoded picture.
+
+    Returns:
+        The header; width and height are as stored, before EXIF orientation.
+
+    Raises:
+        BadImageError: not a picture, or one too large for `decode_image`.
+    """
+    with _open(source if isinstance(source, bytes) else Path(source)) as image:
+        if _num_pixels(image) > MAX_PIXELS:
+            _bound_size(image)
+        return ImageHeader(image.format or "", image.mode, image.width, image.height)
+
+
+def is_cut_short(path: Path) -> bool:
+    """Say whether a JPEG's pixel data breaks off before the end of the picture.
+
+    Only a file without an end-of-image marker near its end is decoded, so that
+    the usual cost is one seek and one short read.
+    """
+    with path.open("rb") as file:
+        if file.read(2) != b"\xff\xd8":
+            return False
+        file.seek(-min(path.stat().st_size, 1024), io.SEEK_END)
+        if b"\xff\xd9" in file.read():
+            return False
+    try:
+        with Image.open(path) as image:
+            image.load()
+    except OSError:
+        return True
+    return False
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        msg = f"cannot be read ({error.strerror or error})"
+        raise BadImageError(msg) from error
+
+
+def _open(source: Path | bytes) -> Image.Image:
+    if isinstance(source, bytes) and not source:
+        msg = "empty"
+        raise BadImageError(msg)
+    try:
+        with warnings.catch_warnings():
+            # Size is bounded by MAX_PIXELS below, with a sentence of our own.
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            if _is_jpeg(source):
+                # Image.open would refuse a huge JPEG before draft() can shrink it.
+                return JpegImageFile(io.BytesIO(source) if isinstance(source, bytes) else source)
+            return Image.open(io.BytesIO(source) if isinstance(source, bytes) else source)
+    except UnidentifiedImageError as error:
+        msg = "empty" if isinstance(source, Path) and not source.stat().st_size else "not an image"
+        raise BadImageError(msg) from error
+    except Image.DecompressionBombError as error:
+        msg = f"more than {MAX_PIXELS // 1_000_000} megapixels"
+        raise BadImageError(msg) from error
+    except OSError as error:
+        msg = f"cannot be read ({error.strerror or error})"
+        raise BadImageError(msg) from error
+    except Exception as error:  # broken headers raise whatever the parser stumbled over
+        msg = f"broken header ({error})"
+        raise BadImageError(msg) from error
+
+
+def _is_jpeg(source: Path | bytes) -> bool:
+    if isinstance(source, bytes):
+        return source[:3] == b"\xff\xd8\xff"
+    with source.open("rb") as file:
+        return file.read(3) == b"\xff\xd8\xff"
+
+
+def _num_pixels(image: Image.Image) -> int:
+    return image.width * image.height
+
+
+def _bound_size(image: Image.Image) -> None:
+    scale = 1
+    while _num_pixels(image) > MAX_PIXELS and image.format == "JPEG" and scale < 8:
+        # draft() picks libjpeg's 1/2, 1/4 or 1/8 scaling during the inverse DCT.
+        scale *= 2
+        image.draft(None, (image.width // 2, image.height // 2))
+    if _num_pixels(image) > MAX_PIXELS:
+        msg = f"{image.width}×{image.height} is more than {MAX_PIXELS // 1_000_000} megapixels"
+        raise BadImageError(msg)
+
+
+def _decode_plain_jpeg(data: bytes) -> Tensor | None:
+    """Decode by libjpeg-turbo straight into a tensor; None if it declines (cut short, exotic)."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # frombuffer: bytes are not writable
+            encoded = torch.frombuffer(data, dtype=torch.uint8)
+        pixels = decode_jpeg(encoded, mode=ImageReadMode.RGB, apply_exif_orientation=True)
+        return pixels if isinstance(pixels, Tensor) else None
+    except RuntimeError:
+        return None
+
+
+def _load_pixels(image: Image.Image, data: bytes) -> Image.Image:
+    try:
+        image.load()
+    except Exception:  # noqa: BLE001 -- any decoder error: try again as far as the file goes
+        image = _load_cut_short(data)
+    return ImageOps.exif_transpose(image)
+
+
+def _load_cut_short(data: bytes) -> Image.Image:
+    # The flag is global to Pillow; the lock keeps other threads' strict loads strict.
+    with _truncated_lock:
+        before = ImageFile.LOAD_TRUNCATED_IMAGES
+        ImageFile.LOAD_TRUNCATED_IMAGES = True
+        try:
+            image = _open(data)
+            _bound_size(image)
+            image.load()
+        except BadImageError:
+            raise
+        except Exception as error:
+            msg = f"cannot be decoded ({error})"
+            raise BadImageError(msg) from error
+        finally:
+            ImageFile.LOAD_TRUNCATED_IMAGES = before
+    return image
+
+
+def _to_tensor(image: Image.Image) -> Tensor:
+    rgb = np.array(_to_rgb(image))
+    return torch.from_numpy(rgb).permute(2, 0, 1)
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I") or image.mode == "F":
+        image = _to_8_bit(image)
+    if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, (255, 255, 255, 255))
+        image = Image.alpha_composite(white, image)
+    return image.convert("RGB")
+
+
+def _to_8_bit(image: Image.Image) -> Image.Image:
+    """Bring 16-bit, 32-bit and floating point greys to 0..255; Pillow's own convert would clip them."""
+    values = np.asarray(image).astype(np.float64)
+    if image.mode == "F":
+        full_scale = 1.0 if values.max(initial=0.0) <= 1.0 else 255.0
+    else:
+        full_scale = 65535.0 if image.mode.startswith("I;16") or values.max(initial=0) > 255 else 255.0
+    scaled = np.clip(np.nan_to_num(values) / full_scale, 0.0, 1.0) * 255.0
+    return Image.fromarray(np.round(scaled).astype(np.uint8))

@@ -1,0 +1,192 @@
+"""The one definition of how a picture becomes network input.
+
+It follows the weights (timm's ``pretrained_cfg``), is stored in the model
+folder, and is used unchanged by training, evaluation, prediction and serving.
+
+Shape legend: B batch, C channels (3), H/W pixels, S input side.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+import torchvision.transforms.v2.functional as tvf
+from torch import Tensor
+from torchvision.transforms import InterpolationMode
+
+from dogbreed.errors import UserError
+
+# A panorama more elongated than this is first cropped around its centre, which
+# the centre crop would keep anyway; it bounds the size of the resized picture.
+MAX_ASPECT_RATIO = 4
+
+INTERPOLATIONS = {
+    "nearest": InterpolationMode.NEAREST,
+    "bilinear": InterpolationMode.BILINEAR,
+    "bicubic": InterpolationMode.BICUBIC,
+}
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """Numbers that turn decoded pixels into network input.
+
+    Args:
+        input_size_px: Side S of the square that the network sees, >= 8.
+        resize_px: Shorter side after resizing, before the centre crop, >= ``input_size_px``.
+        interpolation: ``nearest``, ``bilinear`` or ``bicubic`` (antialiased).
+        mean: Per-channel mean of the normalisation, 0..1 units, RGB.
+        std: Per-channel deviation of the normalisation, 0..1 units, RGB, > 0.
+
+    Raises:
+        UserError: a value is out of range.
+    """
+
+    input_size_px: int = 224
+    resize_px: int = 256
+    interpolation: str = "bilinear"
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "mean", tuple(map(float, self.mean)))
+        object.__setattr__(self, "std", tuple(map(float, self.std)))
+        if not 8 <= self.input_size_px <= self.resize_px:
+            msg = (
+                f"model.input_size_px={self.input_size_px} must be at least 8 and at most "
+                f"the resized side ({self.resize_px})."
+            )
+            raise UserError(msg)
+        if self.interpolation not in INTERPOLATIONS:
+            msg = f"interpolation={self.interpolation} is unknown; valid: {', '.join(INTERPOLATIONS)}."
+            raise UserError(msg)
+        if len(self.mean) != 3 or len(self.std) != 3 or min(self.std) <= 0:
+            msg = f"mean={self.mean} and std={self.std} must be three numbers each, every std above 0."
+            raise UserError(msg)
+
+    @classmethod
+    def of(cls, architecture: str, input_size_px: int | None = None) -> Preprocessing:
+        """Read the definition that belongs to an architecture's weights.
+
+        Args:
+            architecture: A timm name, with or without the tag of its weights.
+            input_size_px: Another input side than the weights were trained with;
+                the proportion of the centre crop stays.
+
+        Returns:
+            timm's mean, deviation, interpolation and centre crop.
+
+        Raises:
+            UserError: timm knows no such architecture.
+
+        Example:
+            >>> Preprocessing.of("resnet18.tv_in1k").resize_px
+            256
+        """
+        from dogbreed.architectures import pretrained_cfg
+
+        weights = pretrained_cfg(architecture)
+        defaults = cls()
+        side = input_size_px or int(weights.get("input_size", (3, defaults.input_size_px))[-1])
+        crop_fraction = min(float(weights.get("crop_pct") or 0.875), 1.0)
+        interpolation = str(weights.get("interpolation") or defaults.interpolation)
+        return cls(
+            input_size_px=side,
+            resize_px=math.floor(side / crop_fraction),
+            interpolation=interpolation if interpolation in INTERPOLATIONS else "bicubic",
+            mean=tuple(weights.get("mean") or defaults.mean),
+            std=tuple(weights.get("std") or defaults.std),
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain numbers, strings and lists, as stored in ``model.json`` and checkpoints."""
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
+
+    def center_crop(self, image_u8_CHW: Tensor) -> Tensor:
+        """Resize the shorter side and cut the centre: the view of evaluation and prediction.
+
+        Args:
+            image_u8_CHW: Decoded pixels, uint8, any size.
+
+        Returns:
+            uint8, ``(3, S, S)``.
+        """
+        image_u8_CHW = _bound_aspect_ratio(image_u8_CHW)
+        resized = tvf.resize(
+            image_u8_CHW, [self.resize_px], interpolation=INTERPOLATIONS[self.interpolation], antialias=True
+        )
+        return tvf.center_crop(resized, [self.input_size_px, self.input_size_px])
+
+    def normalize(self, images_u8_BCHW: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
+        """Turn raw pixels into network input on whatever device they already live.
+
+        Args:
+            images_u8_BCHW: Pixels 0..255, uint8, any memory format.
+            dtype: Floating type of the result.
+
+        Returns:
+            ``(B, 3, S, S)`` in ``dtype``, channels_last, about -3..3.
+
+        Raises:
+            TypeError: the pixels are not uint8 (already normalised?).
+
+        Cost:
+            One read and one write of the batch; no host synchronisation after
+            the first call on a device.
+        """
+        return normalize_batch(images_u8_BCHW, self.mean, self.std, dtype)
+
+
+def normalize_batch(
+    images_u8_BCHW: Tensor,
+    mean: tuple[float, float, float],
+    std: tuple[float, float, float],
+    dtype: torch.dtype = torch.float32,
+) -> Tensor:
+    """Scale pixels to 0..1, subtract the mean and divide by the deviation.
+
+    Args:
+        images_u8_BCHW: Pixels 0..255, uint8.
+        mean: Per-channel mean, 0..1 units.
+        std: Per-channel deviation, 0..1 units, > 0.
+        dtype: Floating type of the result.
+
+    Returns:
+        ``(B, 3, H, W)`` in ``dtype``, channels_last.
+
+    Raises:
+        TypeError: the pixels are not uint8.
+
+    Example:
+        >>> pixels = torch.zeros(2, 3, 4, 4, dtype=torch.uint8)
+        >>> normalize_batch(pixels, (0.5,) * 3, (0.5,) * 3).unique().item()
+        -1.0
+    """
+    if images_u8_BCHW.dtype != torch.uint8:
+        msg = f"expected uint8 pixels, got {images_u8_BCHW.dtype}: already normalised?"
+        raise TypeError(msg)
+    scale_C11, shift_C11 = _scale_and_shift(mean, std, images_u8_BCHW.device)
+    images = images_u8_BCHW.to(torch.float32, memory_format=torch.channels_last)
+    return images.mul_(scale_C11).add_(shift_C11).to(dtype)
+
+
+@functools.lru_cache(maxsize=32)
+def _scale_and_shift(
+    mean: tuple[float, float, float], std: tuple[float, float, float], device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """Prepare the two constants once a device: a copy in every step would make the host wait."""
+    mean_C11 = torch.tensor(mean, dtype=torch.float32).view(3, 1, 1)
+    std_C11 = torch.tensor(std, dtype=torch.float32).view(3, 1, 1)
+    return (1.0 / (255.0 * std_C11)).to(device), (-mean_C11 / std_C11).to(device)
+
+
+def _bound_aspect_ratio(image_u8_CHW: Tensor) -> Tensor:
+    height, width = image_u8_CHW.shape[-2:]
+    longest = MAX_ASPECT_RATIO * min(height, width)
+    if max(height, width) <= longest:
+        return image_u8_CHW
+    return tvf.center_crop(image_u8_CHW, [min(height, longest), min(width, longest)])

@@ -1,0 +1,178 @@
+"""ImageDataModule: pictures on disk in, normalised batches on the device out.
+
+Shape legend: B batch, S input side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from torch.utils.data import DataLoader
+from tqdm import tqdm
+
+from dogbreed.data.augment import AugmentSettings
+from dogbreed.data.dataset import Batch, EpochSampler, ImageDataset, collate
+from dogbreed.data.index import ImageIndex
+from dogbreed.data.preprocess import Preprocessing
+from dogbreed.data.scan import scan_folder, scan_manifest
+from dogbreed.data.sources import Source
+from dogbreed.data.splits import SplitRule
+from dogbreed.errors import UserError
+
+
+class ImageDataModule(L.LightningDataModule):
+    """Load a folder, a manifest or a downloadable data set for an image classifier.
+
+    Pixels travel as uint8 and are normalised on the device. Random views are
+    keyed by (seed, epoch, picture), so that batches do not depend on the number
+    of workers.
+
+    Args:
+        root: Folder of pictures: ``train|valid|test/CLASS/…`` or ``CLASS/…``.
+        manifest: CSV with ``path,label[,split]`` instead; paths are relative to
+            ``root``, or to the manifest's folder.
+        source: Fetches the data set when neither is given.
+        preprocessing: How a picture becomes network input, or the name of the
+            architecture whose weights say so.
+        augment: Random views for training; None trains on centre crops.
+        batch_size: Pictures in a batch, >= 1.
+        num_workers: Loader processes, >= 0.
+        on_bad_file: ``skip`` unreadable files, or ``refuse`` the data set.
+        valid_fraction: Share of each class cut for validation where there is no such split.
+        test_fraction: Share of each class cut for the test where there are no splits at all.
+        split_seed: Another seed, another cut.
+        class_names: The classes that there may be, in index order; without them
+            those that have training pictures.
+        everything_in: Put all pictures of a data set without splits into this one.
+        seed: Key of order and random views.
+
+    Raises:
+        UserError: no data is named, or a number is out of range.
+    """
+
+    def __init__(
+        self,
+        root: str | Path | None = None,
+        *,
+        manifest: str | Path | None = None,
+        source: Source | None = None,
+        preprocessing: Preprocessing | str | None = None,
+        augment: AugmentSettings | None = None,
+        batch_size: int = 32,
+        num_workers: int = 0,
+        on_bad_file: str = "skip",
+        valid_fraction: float = 0.15,
+        test_fraction: float = 0.15,
+        split_seed: int = 0,
+        class_names: Sequence[str] | None = None,
+        everything_in: str | None = None,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        if root is None and manifest is None and source is None:
+            msg = "No data: give data.root=DIR, data.manifest=FILE, or data=sample."
+            raise UserError(msg)
+        if batch_size < 1 or num_workers < 0:
+            msg = f"data.batch_size={batch_size} must be at least 1 and data.num_workers={num_workers} at least 0."
+            raise UserError(msg)
+        self.root = Path(root).expanduser() if root is not None else None
+        self.manifest = Path(manifest).expanduser() if manifest is not None else None
+        self.source = source
+        self.preprocessing = Preprocessing.of(preprocessing) if isinstance(preprocessing, str) else preprocessing
+        self.preprocessing = self.preprocessing or Preprocessing()
+        self.augment = augment
+        self.batch_size = batch_size
+        self.num_workers = num_workers
+        self.on_bad_file = on_bad_file
+        self.rule = SplitRule(valid_fraction, test_fraction, split_seed, everything_in)
+        self._known_classes = class_names
+        self.seed = seed
+        self._index: ImageIndex | None = None
+
+    # -- what there is -------------------------------------------------------
+
+    def prepare_data(self) -> None:
+        """Fetch the data set if it has a source; safe to call in several processes."""
+        if self.root is None and self.manifest is None and self.source:
+            self.root = self.source.prepare()
+
+    def setup(self, stage: str | None = None) -> None:
+        """Scan the pictures, once."""
+        self.prepare_data()
+        if stage in (None, "fit") and self.batch_size > len(self.index.split("train")):
+            count = len(self.index.split("train"))
+            msg = (
+                f"data.batch_size={self.batch_size} is larger than the training split ({count} pictures): "
+                f"set data.batch_size={count} or lower."
+            )
+            raise UserError(msg)
+
+    @property
+    def index(self) -> ImageIndex:
+        """The pictures by split; scanned on first use."""
+        if self._index is None:
+            self.prepare_data()
+
+            def progress(items: Any, total: int) -> Any:
+                return tqdm(items, desc="scan pictures", total=total, disable=None, delay=1, leave=False)
+
+            options = (self.rule, self.on_bad_file, self._known_classes, progress)
+            if self.manifest:
+                self._index = scan_manifest(self.manifest, self.root, *options)
+            else:
+                assert self.root is not None
+                self._index = scan_folder(self.root, *options)
+        return self._index
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Class names in index order."""
+        return self.index.class_names
+
+    # -- loaders -------------------------------------------------------------
+
+    def dataset(self, split: str, *, augmented: bool = False) -> ImageDataset:
+        """Make the data set of a split, with random views or with centre crops."""
+        assert self.preprocessing is not None
+        augment = self.augment if augmented else None
+        return ImageDataset(self.index.split(split), self.preprocessing, augment, self.seed)
+
+    def train_dataloader(self) -> DataLoader[Batch]:
+        """Return shuffled batches of random views; a short last batch is left to the next epoch's shuffle."""
+        dataset = self.dataset("train", augmented=True)
+        return self._loader(dataset, sampler=EpochSampler(len(dataset), self.seed), drop_last=True)
+
+    def val_dataloader(self) -> DataLoader[Batch] | list[Any]:
+        """Return the validation split in order, every picture once; nothing where there is none."""
+        return self.eval_dataloader("valid") if "valid" in self.index.splits else []
+
+    def test_dataloader(self) -> DataLoader[Batch]:
+        """Return the test split in order, every picture once."""
+        return self.eval_dataloader("test")
+
+    def eval_dataloader(self, split: str) -> DataLoader[Batch]:
+        """Return any split as evaluation sees it: centre crops, in order, every picture once."""
+        return self._loader(self.dataset(split))
+
+    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+        """Normalise raw pixels on the device that they have arrived on."""
+        if isinstance(batch, Batch) and batch.images.dtype == torch.uint8:
+            assert self.preprocessing is not None
+            return batch._replace(images=self.preprocessing.normalize(batch.images))
+        return batch
+
+    def _loader(self, dataset: ImageDataset, **options: Any) -> DataLoader[Batch]:
+        loader: DataLoader[Any] = DataLoader(
+            dataset,
+            batch_size=self.batch_size,
+            num_workers=self.num_workers,
+            collate_fn=collate,
+            pin_memory=torch.cuda.is_available(),
+            persistent_workers=self.num_workers > 0,
+            **options,
+        )
+        return loader

@@ -1,0 +1,112 @@
+"""Evaluate: ``python -m dogbreed.evaluate run=runs/NAME split=test``."""
+
+from __future__ import annotations
+
+import logging
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dogbreed.command import run_hydra_command
+from dogbreed.errors import UserError
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+    from dogbreed.datamodule import ImageDataModule
+    from dogbreed.model_folder import LoadedModel
+
+log = logging.getLogger(__name__)
+
+NUM_WORST_CLASSES = 5
+
+
+def main() -> None:
+    """Run the command line."""
+    run_hydra_command("evaluate", evaluate)
+
+
+def evaluate(cfg: DictConfig) -> dict[str, float]:
+    """Measure a run's model on a split and write the answers beside it.
+
+    Args:
+        cfg: ``run``, ``split``, ``data_root``, ``batch_size``, ``accelerator``, ``num_workers``.
+
+    Returns:
+        Metrics such as ``test/acc_top1``.
+
+    Raises:
+        UserError: no finished run, no such split, or other classes than the model's.
+    """
+    from dogbreed.config import check_present
+    from dogbreed.files import write_csv, write_json
+    from dogbreed.fit.evaluation import evaluate_split
+    from dogbreed.model_folder import find_model_folder, load_model
+    from dogbreed.tables import format_table
+
+    check_present(cfg)
+    model_dir = find_model_folder(cfg.run)
+    model = load_model(model_dir, _device(cfg.accelerator))
+    data = _build_data(cfg, model_dir, model)
+    index = data.index
+    for sentence in index.report.warnings():
+        log.warning("data    %s", sentence)
+    loader = data.eval_dataloader(cfg.split)
+    result = evaluate_split(model.net, model.preprocessing, loader, cfg.split, len(model.class_names))
+
+    # Beside the model folder, which others read and nobody adds to.
+    stamp = datetime.now().astimezone().strftime("%Y-%m-%d_%H-%M-%S-%f")
+    folder = model_dir.parent / "evaluations" / f"{stamp}_{cfg.split}"
+    folder.mkdir(parents=True)
+    write_csv(folder / "predictions.csv", result.prediction_rows(index, model.temperature))
+    metrics = result.named_metrics()
+    write_json(folder / "metrics.json", metrics)
+
+    names = ("acc_top1", "acc_top5", "f1_macro", "loss")
+    row = [cfg.split, len(index.split(cfg.split)), *(result.metrics[name] for name in names)]
+    log.info("\n%s\n", format_table(["split", "pictures", *names], [row]))
+    worst = result.class_rows(model.class_names)[:NUM_WORST_CLASSES]
+    log.info("%s\n\nresults %s", format_table(["weakest classes", "pictures", "recall", "f1"], worst), folder)
+    return metrics
+
+
+def _build_data(cfg: DictConfig, model_dir: Path, model: LoadedModel) -> ImageDataModule:
+    from omegaconf import OmegaConf
+
+    from dogbreed.config import auto_workers
+    from dogbreed.fit.build import instantiate
+
+    file = model_dir / "training_config.yaml"
+    trained = OmegaConf.load(file) if file.is_file() else OmegaConf.create({})
+    if "data" not in trained:
+        msg = f"{file} does not say what the model was trained on: evaluate a run folder."
+        raise UserError(msg)
+    node = trained.data
+    everything_in = None
+    if cfg.data_root is not None:
+        node.update(root=cfg.data_root, manifest=None, source=None)
+        everything_in = cfg.split
+    if cfg.batch_size is not None:
+        node.batch_size = cfg.batch_size
+    node.num_workers = auto_workers(cfg.accelerator) if cfg.num_workers == "auto" else cfg.num_workers
+    node.pop("class_names", None)
+    data: ImageDataModule = instantiate(
+        node, preprocessing=model.preprocessing, class_names=model.class_names, everything_in=everything_in
+    )
+    return data
+
+
+def _device(accelerator: str) -> str:
+    import torch
+
+    if accelerator not in ("auto", "cpu", "gpu"):
+        msg = f"accelerator={accelerator} is unknown; use auto, cpu or gpu."
+        raise UserError(msg)
+    if accelerator == "gpu" and not torch.cuda.is_available():
+        msg = "accelerator=gpu, but torch finds no GPU here: use accelerator=cpu."
+        raise UserError(msg)
+    return "cuda" if accelerator != "cpu" and torch.cuda.is_available() else "cpu"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,154 @@
+"""Write files and folders whole or not at all, and know where data that can be made again lives."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from dogbreed.errors import UserError
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Offer a temporary path beside ``path`` that takes its place when the block succeeds.
+
+    A reader sees the old file or the new one, never a half; a failure or a kill
+    leaves the old one.
+    """
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    os.close(handle)
+    unfinished = Path(name)
+    try:
+        yield unfinished
+        unfinished.chmod(0o644)  # mkstemp makes it private
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+@contextmanager
+def replacing_folder(folder: Path) -> Iterator[Path]:
+    """Offer an empty folder beside ``folder`` that takes its place when the block succeeds."""
+    unfinished = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    old = unfinished.with_suffix(".old")
+    try:
+        yield unfinished
+        unfinished.chmod(0o755)  # mkdtemp makes it private
+        if folder.exists():
+            folder.rename(old)
+        unfinished.rename(folder)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write UTF-8 text, whole or not at all."""
+    with replacing(path) as unfinished:
+        unfinished.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write indented JSON, whole or not at all; numbers that JSON cannot hold (NaN, infinity) become null."""
+    write_text(path, json.dumps(_finite(value), indent=2, ensure_ascii=False) + "\n")
+
+
+def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write rows as CSV with the union of their keys as columns, whole or not at all."""
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_text(path, buffer.getvalue())
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(key): _finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    return value
+
+
+def user_cache_dir() -> Path:
+    """Return the folder for data that can be made again.
+
+    ``$DOGBREED_CACHE``, else ``$XDG_CACHE_HOME/dogbreed``, else ``~/.cache/dogbreed``.
+    """
+    own = os.environ.get("DOGBREED_CACHE")
+    if own:
+        return Path(own).expanduser()
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "dogbreed"
+
+
+def make_folder_once(target: Path, fill: Callable[[Path], None], on_wait: Callable[[], None] | None = None) -> Path:
+    """Make a folder exactly once, however many processes ask, and never half.
+
+    Args:
+        target: The folder wanted; if it exists nothing is done.
+        fill: Writes the content into an empty folder beside the target, which
+            is renamed to the target afterwards.
+        on_wait: Called once when another process is at it already.
+
+    Returns:
+        ``target``, complete.
+
+    Raises:
+        UserError: the disk is full or the place cannot be written.
+    """
+    if target.is_dir():
+        return target
+    with disk_errors(target), locked(target, on_wait):
+        if not target.is_dir():
+            with replacing_folder(target) as unfinished:
+                fill(unfinished)
+    return target
+
+
+@contextmanager
+def locked(target: Path, on_wait: Callable[[], None] | None = None) -> Iterator[None]:
+    """Hold the lock file beside ``target``; the system frees it when its holder dies."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(target.parent / f".{target.name}.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        if on_wait:
+            on_wait()
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextmanager
+def disk_errors(target: Path) -> Iterator[None]:
+    """Turn a full disk or a missing permission into one sentence.
+
+    Raises:
+        UserError: in place of the ``OSError``.
+    """
+    try:
+        yield
+    except OSError as error:
+        msg = (
+            f"{target} cannot be written ({error.strerror or error}): "
+            "make room or choose another place with DOGBREED_CACHE=DIR."
+        )
+        raise UserError(msg) from error

@@ -1,0 +1,79 @@
+"""From the nodes of a resolved configuration to objects that are prepared for each other."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import lightning as L
+import torch
+from hydra.utils import instantiate as hydra_instantiate
+from omegaconf import DictConfig
+
+from dogbreed.classifier import ImageClassifier
+from dogbreed.config import objectives
+from dogbreed.datamodule import ImageDataModule
+from dogbreed.errors import UserError
+from dogbreed.fit.callbacks import EpochRecord, WholeCheckpointIO, build_callbacks
+from dogbreed.fit.run_folder import RunFolder
+
+log = logging.getLogger(__name__)
+
+
+def instantiate(node: DictConfig, **arguments: Any) -> Any:
+    """Build the object of a ``_target_`` node, from plain lists and dicts.
+
+    OmegaConf's containers would end up in checkpoints, which then load nowhere else.
+    """
+    # Partial first: arguments given to Hydra's own call are turned into configuration, dataclasses into dicts.
+    return hydra_instantiate(node, _convert_="all", _partial_=True)(**arguments)
+
+
+def build(cfg: DictConfig) -> tuple[ImageDataModule, ImageClassifier]:
+    """Build data module and classifier of a resolved configuration.
+
+    Returns:
+        Both, prepared for each other; the data set is fetched and scanned.
+
+    Raises:
+        UserError: as their constructors.
+    """
+    if cfg.seed is not None:
+        L.seed_everything(cfg.seed, workers=True, verbose=False)
+    seed = cfg.seed if cfg.seed is not None else torch.seed() % 2**63
+    data: ImageDataModule = instantiate(cfg.data, augment=instantiate(cfg.augment), seed=seed)
+    data.setup("fit")
+    for sentence in (*data.index.report.notes, *data.index.report.warnings()):
+        log.warning("data    %s", sentence)
+    if "valid" not in data.index.splits:
+        msg = "No validation pictures: every class needs at least two training pictures, of which one is held out."
+        raise UserError(msg)
+    classifier: ImageClassifier = instantiate(
+        cfg.model, class_names=list(data.class_names), optim=instantiate(cfg.optim), finetune=instantiate(cfg.finetune)
+    )
+    data.preprocessing = classifier.preprocessing
+    counts = " / ".join(f"{count} {split}" for split, count in data.index.counts().items())
+    log.info("data    %d classes, %s pictures, %d px", len(data.class_names), counts, data.preprocessing.input_size_px)
+    num_parameters = sum(parameter.numel() for parameter in classifier.net.parameters())
+    beginning = cfg.model.weights or ("pretrained" if cfg.model.pretrained else "random")
+    log.info("model   %s, %.1f M parameters, weights: %s", cfg.model.architecture, num_parameters / 1e6, beginning)
+    return data, classifier
+
+
+def build_trainer(cfg: DictConfig, folder: RunFolder, record: EpochRecord) -> L.Trainer:
+    """Build the Lightning trainer of a resolved configuration."""
+    objective = objectives(cfg)[0]
+    loggers = []
+    for node in (cfg.logger or {}).values():
+        directory = {"save_dir": str(folder.path)} if "save_dir" in node and node.save_dir is None else {}
+        loggers.append(instantiate(node, **directory))
+    more = [instantiate(node) for node in (cfg.callbacks or {}).values()]
+    trainer: L.Trainer = instantiate(
+        cfg.trainer,
+        default_root_dir=str(folder.path),
+        logger=loggers or False,
+        callbacks=build_callbacks(folder.checkpoints, objective, cfg.objective_mode, record, more),
+        plugins=[WholeCheckpointIO()],
+        use_distributed_sampler=False,
+    )
+    return trainer

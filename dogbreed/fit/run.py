@@ -1,0 +1,183 @@
+"""`fit_run`: from a configuration to a run folder; the same for a shell, a sweep, an import and a cloud job."""
+
+from __future__ import annotations
+
+import logging
+import math
+import textwrap
+import time
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.trainer.states import TrainerStatus
+from omegaconf import DictConfig, OmegaConf
+
+from dogbreed.classifier import ImageClassifier
+from dogbreed.config import objectives, resolve
+from dogbreed.datamodule import ImageDataModule
+from dogbreed.files import write_csv, write_json
+from dogbreed.fit.build import build, build_trainer
+from dogbreed.fit.callbacks import EpochRecord
+from dogbreed.fit.curves import draw_curves
+from dogbreed.fit.evaluation import SplitResult, evaluate_split
+from dogbreed.fit.run_folder import RunFolder
+from dogbreed.model_folder import save_model
+from dogbreed.nets.backbone import fetch_pretrained
+from dogbreed.nets.calibration import fit_temperature
+from dogbreed.tables import format_table
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What a run has come to.
+
+    Args:
+        metrics: Final numbers by flat name: ``val/acc_top1``, ``test/loss``, ``seconds``, …
+        objective: Value of the configuration's objective, or values for a list.
+        run_dir: The run folder.
+        model_dir: The model folder in it, for `dogbreed.load_model`.
+    """
+
+    metrics: dict[str, float]
+    objective: float | list[float]
+    run_dir: Path
+    model_dir: Path
+
+
+def fit_run(cfg: DictConfig, run_dir: str | Path, *, is_trial: bool = False) -> RunResult:
+    """Train, keep the best weights, measure them, and write everything down.
+
+    Args:
+        cfg: From `dogbreed.compose` or the command line; ``auto`` values allowed.
+        run_dir: The run folder; made if it is not there.
+        is_trial: The run is one of a sweep: by default it does not see the test split.
+
+    Returns:
+        Final metrics, the objective and where things are.
+
+    Raises:
+        UserError: the configuration, the data, the weights or the disk are not fit for it.
+    """
+    cfg, decided = resolve(cfg, is_trial=is_trial)
+    folder = RunFolder(run_dir, cfg.checkpoint_dir)
+    with folder.occupied():
+        started = time.perf_counter()
+        _announce(cfg, decided, folder)
+        if cfg.model.pretrained and cfg.model.weights is None:
+            fetch_pretrained(cfg.model.architecture)  # before any long work: it may not be to be had
+        data, classifier = build(cfg)
+        record = EpochRecord(folder.metrics_csv, data.batch_size)
+        trainer = build_trainer(cfg, folder, record)
+        best_epoch = _fit(trainer, classifier, data)
+        results = _measure(classifier, data, with_test=cfg.test_after_fit)
+        metrics = _final_metrics(results, record, time.perf_counter() - started)
+        _write_down(cfg, folder, classifier, data, results, metrics, record, best_epoch)
+        _report(folder, metrics)
+    values = [metrics.get(name, math.nan) for name in objectives(cfg)]
+    return RunResult(metrics, values[0] if isinstance(cfg.objective, str) else values, folder.path, folder.model)
+
+
+def _announce(cfg: DictConfig, decided: dict[str, Any], folder: RunFolder) -> None:
+    # Lightning's advice is about what we have decided already.
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", module="lightning")
+    warnings.filterwarnings("ignore", message=".*LeafSpec.*")
+    source = (cfg.data.source or {}).get("_target_", "")
+    if cfg.data.root is None and source.endswith(".SampleSource"):
+        log.info(
+            "sample  built-in cartoon dogs; your photographs: data=folder data.root=DIR, 133 dog breeds: data=dogimages"
+        )
+    if decided:
+        settled = "  ".join(f"{key}={_as_yaml(value)}" for key, value in decided.items())
+        log.info("%s", textwrap.fill(f"auto    {settled}", width=110, subsequent_indent=" " * 8))
+    log.info("run     %s", folder.path)
+
+
+def _as_yaml(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _fit(trainer: L.Trainer, classifier: ImageClassifier, data: ImageDataModule) -> int | None:
+    """Train and go back to the best checkpoint; return its epoch, counted from 1."""
+    try:
+        trainer.fit(classifier, datamodule=data)
+    except SystemExit as error:  # Lightning's answer to Ctrl-C
+        raise KeyboardInterrupt from error
+    if trainer.state.status == TrainerStatus.INTERRUPTED:
+        raise KeyboardInterrupt
+    checkpoint = next(c for c in trainer.checkpoint_callbacks if isinstance(c, ModelCheckpoint))
+    if not checkpoint.best_model_path:  # fast_dev_run keeps none
+        return None
+    best = torch.load(checkpoint.best_model_path, map_location="cpu", weights_only=True)
+    classifier.load_state_dict(best["state_dict"])
+    return int(best["epoch"]) + 1
+
+
+def _measure(classifier: ImageClassifier, data: ImageDataModule, *, with_test: bool) -> list[SplitResult]:
+    splits = ["valid"]
+    if with_test and "test" in data.index.splits:
+        splits.append("test")
+    elif with_test:
+        log.warning("data    there is no test split: nothing is measured on it.")
+    num_classes = len(classifier.class_names)
+    return [
+        evaluate_split(classifier.net, classifier.preprocessing, data.eval_dataloader(split), split, num_classes)
+        for split in splits
+    ]
+
+
+def _final_metrics(results: list[SplitResult], record: EpochRecord, seconds: float) -> dict[str, float]:
+    metrics: dict[str, float] = {}
+    for result in results:
+        metrics |= result.named_metrics()
+    if record.rows:
+        metrics |= {key: value for key, value in record.rows[-1].items() if key.startswith("train/")}
+    return {**metrics, "seconds": seconds, **record.totals}
+
+
+def _write_down(
+    cfg: DictConfig,
+    folder: RunFolder,
+    classifier: ImageClassifier,
+    data: ImageDataModule,
+    results: list[SplitResult],
+    metrics: dict[str, float],
+    record: EpochRecord,
+    best_epoch: int | None,
+) -> None:
+    temperature = fit_temperature(results[0].logits_NK, results[0].labels_N)
+    rows = [row for result in results for row in result.prediction_rows(data.index, temperature)]
+    write_csv(folder.predictions_csv, rows)
+    draw_curves(record.rows, folder.curves_png, best_epoch)
+    save_model(
+        folder.model,
+        classifier,
+        temperature=temperature,
+        metrics=metrics,
+        example=results[0].best_example(data.index),
+        training_config=OmegaConf.to_yaml(cfg),
+    )
+    write_json(folder.metrics_json, metrics)
+
+
+def _report(folder: RunFolder, metrics: dict[str, float]) -> None:
+    names = ("acc_top1", "acc_top5", "f1_macro", "loss")
+    splits = [split for split in ("train", "val", "test") if f"{split}/loss" in metrics]
+    table = format_table(
+        ["split", *names], [[split, *(metrics[f"{split}/{name}"] for name in names)] for split in splits]
+    )
+    log.info(
+        "\n%s\n\n%.0f s, %.0f images/s, %.0f %% of it waiting for data\n%s",
+        table,
+        metrics["seconds"],
+        metrics["images_per_second"],
+        100 * metrics["data_wait_share"],
+        f"results {folder.path}",
+    )

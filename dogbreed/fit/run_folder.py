@@ -1,0 +1,132 @@
+"""The run folder: names of what is in it, and who is at work in it."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from dogbreed.errors import UserError, sentence_of
+from dogbreed.files import write_json
+from dogbreed.machine import source_revision, versions
+
+
+class RunFolder:
+    """One run's files.
+
+    ``run.json`` says what became of the run: state (``running``, ``completed``,
+    ``failed``, ``interrupted``), times, the error's sentence, versions.
+
+    Args:
+        path: The folder; made if it is not there.
+        checkpoint_dir: Where checkpoints go instead of ``checkpoints/``.
+    """
+
+    def __init__(self, path: str | Path, checkpoint_dir: str | Path | None = None) -> None:
+        self.path = Path(path)
+        self.path.mkdir(parents=True, exist_ok=True)
+        self.checkpoints = Path(checkpoint_dir).expanduser() if checkpoint_dir else self.path / "checkpoints"
+        self.model = self.path / "model"
+        self.metrics_json = self.path / "metrics.json"
+        self.metrics_csv = self.path / "metrics.csv"
+        self.predictions_csv = self.path / "predictions.csv"
+        self.curves_png = self.path / "curves.png"
+        self._state_json = self.path / "run.json"
+        self._lock = self.path / "run.lock"
+
+    @contextmanager
+    def occupied(self) -> Iterator[None]:
+        """Hold the folder for a run and record how the run ends.
+
+        Raises:
+            UserError: another run is at work here, or a finished one is kept here.
+        """
+        if self.state().get("state") == "completed":
+            msg = f"{self.path} holds a finished run: choose another folder (hydra.run.dir=DIR) or delete this one."
+            raise UserError(msg)
+        self._take_lock()
+        started = time.time()
+        self._record("running", started)
+        try:
+            yield
+        except KeyboardInterrupt:
+            self._record("interrupted", started, finished=time.time())
+            raise
+        except Exception as error:
+            self._record("failed", started, finished=time.time(), error=sentence_of(error))
+            raise
+        else:
+            self._record("completed", started, finished=time.time())
+        finally:
+            self._lock.unlink(missing_ok=True)
+
+    def state(self) -> dict[str, Any]:
+        """Return ``run.json``; empty where there is none or it is damaged."""
+        return read_state(self.path)
+
+    def _take_lock(self) -> None:
+        mine = {"pid": os.getpid(), "host": socket.gethostname()}
+        try:
+            with self._lock.open("x") as file:
+                json.dump(mine, file)
+        except FileExistsError:
+            self._take_over_lock(mine)
+
+    def _take_over_lock(self, mine: dict[str, Any]) -> None:
+        try:
+            theirs = json.loads(self._lock.read_text())
+        except (OSError, ValueError):
+            theirs = {}
+        if theirs.get("host") != mine["host"] or _is_alive(int(theirs.get("pid", 0))):
+            msg = (
+                f"{self.path} belongs to a run that is going on (process {theirs.get('pid')} on {theirs.get('host')}): "
+                f"choose another folder, or delete {self._lock} if that run is dead."
+            )
+            raise UserError(msg)
+        write_json(self._lock, mine)
+
+    def _record(self, state: str, started: float, **details: Any) -> None:
+        finished = details.pop("finished", None)
+        write_json(
+            self._state_json,
+            {
+                "state": state,
+                "started": _iso(started),
+                "finished": _iso(finished) if finished else None,
+                "seconds": round(finished - started, 3) if finished else None,
+                "error": details.get("error"),
+                "source_revision": source_revision(),
+                "versions": versions(),
+            },
+        )
+
+
+def read_state(folder: Path) -> dict[str, Any]:
+    """Return a run folder's ``run.json``; empty where there is none or it is damaged."""
+    try:
+        state = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return state if isinstance(state, dict) else {}
+
+
+def _iso(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds).astimezone().isoformat(timespec="seconds")
+
+
+def _is_alive(pid: int) -> bool:
+    if pid <= 0:
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True

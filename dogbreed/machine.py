@@ -1,0 +1,60 @@
+"""What this machine offers, and which versions run on it."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from importlib import metadata
+from pathlib import Path
+
+CGROUP_DIR = Path("/sys/fs/cgroup")
+
+
+def num_cpus() -> int:
+    """Count the CPU cores that this process may use, >= 1.
+
+    The affinity mask and a container's quota both count; `os.cpu_count` knows
+    neither and would start 64 workers in a container of two cores.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    quota = _cgroup_quota()
+    return max(1, min(cores, int(quota)) if quota else cores)
+
+
+def _cgroup_quota() -> float | None:
+    try:
+        limit, period = (CGROUP_DIR / "cpu.max").read_text().split()
+        return None if limit == "max" else int(limit) / int(period)
+    except (OSError, ValueError):
+        pass
+    try:
+        limit_us = int((CGROUP_DIR / "cpu/cpu.cfs_quota_us").read_text())
+        return limit_us / int((CGROUP_DIR / "cpu/cpu.cfs_period_us").read_text()) if limit_us > 0 else None
+    except (OSError, ValueError):
+        return None
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Python and of the libraries that decide a result."""
+    names = ("dogbreed", "torch", "torchvision", "timm", "lightning", "hydra-core")
+    found = {"python": platform.python_version()}
+    for name in names:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            found[name] = "not installed"
+    return found
+
+
+def source_revision() -> str | None:
+    """Return the git revision of the code that runs, ``-dirty`` if changed; None outside a checkout."""
+    top = Path(__file__).resolve().parent.parent
+    if not (top / ".git").exists():
+        return None
+    try:
+        describe = ["git", "-C", str(top), "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
+        answer = subprocess.run(describe, capture_output=True, text=True, timeout=10, check=True)  # noqa: S603
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return answer.stdout.strip() or None

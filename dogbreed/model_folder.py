@@ -1,0 +1,315 @@
+"""The model folder: everything needed to use a trained model, and nothing else.
+
+    model.safetensors       float32 weights, timm's own names
+    model.json              architecture, classes, preprocessing, metrics, checksum, …
+    training_config.yaml    the whole configuration, for people
+    example.jpg             a validation picture …
+    example.json            … and the answer that it must give
+
+No pickle, no Lightning, no training code is needed to load it.
+
+Shape legend: B batch, S input side, K classes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torchvision.io import write_jpeg
+
+from dogbreed.data.decode import decode_image
+from dogbreed.data.preprocess import Preprocessing
+from dogbreed.errors import UserError, shorten
+from dogbreed.files import replacing_folder, write_json, write_text
+from dogbreed.machine import source_revision, versions
+from dogbreed.nets.backbone import build_net
+
+FORMAT_VERSION = 1
+EXAMPLE_TOLERANCE = 1e-3  # other machines round convolutions differently
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The most probable classes of one picture.
+
+    Args:
+        labels: Class names, the most probable first.
+        probabilities: Their calibrated probabilities, 0..1, in the same order.
+    """
+
+    labels: tuple[str, ...]
+    probabilities: tuple[float, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return ``{"label", "probability", "top": [{label, probability}, …]}``."""
+        top = [{"label": name, "probability": p} for name, p in zip(self.labels, self.probabilities, strict=True)]
+        return {**top[0], "top": top}
+
+
+@dataclass
+class LoadedModel:
+    """A network with all that it takes to answer: classes, preprocessing, temperature.
+
+    Args:
+        net: ``(B, 3, S, S)`` normalised pixels to ``(B, K)`` logits.
+        architecture: timm name.
+        class_names: Names in index order, K of them.
+        preprocessing: How a picture becomes network input.
+        temperature: Divides the logits before the softmax.
+        metrics: What training measured, flat names such as ``val/acc_top1``.
+        info: The whole ``model.json``.
+    """
+
+    net: nn.Module
+    architecture: str
+    class_names: tuple[str, ...]
+    preprocessing: Preprocessing
+    temperature: float = 1.0
+    metrics: dict[str, float] = field(default_factory=dict)
+    info: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def device(self) -> torch.device:
+        """The device that the weights live on."""
+        return next(self.net.parameters()).device
+
+    def to(self, device: str | torch.device) -> LoadedModel:
+        """Move the network to a device, in place."""
+        self.net.to(device)
+        return self
+
+    @torch.inference_mode()
+    def probabilities(self, views_u8_BCSS: Tensor) -> Tensor:
+        """Compute calibrated class probabilities.
+
+        Args:
+            views_u8_BCSS: Centre crops, uint8, as `Preprocessing.center_crop` makes them.
+
+        Returns:
+            ``(B, K)`` float32 on the CPU, each row summing to 1.
+        """
+        self.net.eval()
+        images = self.preprocessing.normalize(views_u8_BCSS.to(self.device))
+        return torch.softmax(self.net(images).float() / self.temperature, dim=1).cpu()
+
+    def predict(self, pictures: Sequence[Path | str | bytes], top_k: int = 5, batch_size: int = 32) -> list[Prediction]:
+        """Classify picture files.
+
+        Args:
+            pictures: Paths, or the bytes of encoded pictures.
+            top_k: Classes per answer, >= 1; at most K are given.
+            batch_size: Pictures in a forward pass, >= 1.
+
+        Returns:
+            One prediction a picture, in order.
+
+        Raises:
+            BadImageError: a picture cannot be decoded.
+        """
+        answers: list[Prediction] = []
+        for start in range(0, len(pictures), batch_size):
+            views = [
+                self.preprocessing.center_crop(decode_image(item)) for item in pictures[start : start + batch_size]
+            ]
+            answers += self.top(self.probabilities(torch.stack(views)), top_k)
+        return answers
+
+    def top(self, probabilities_BK: Tensor, top_k: int = 5) -> list[Prediction]:
+        """Name the most probable classes of each row."""
+        values, indices = probabilities_BK.topk(min(top_k, len(self.class_names)), dim=1)
+        return [
+            Prediction(tuple(self.class_names[i] for i in row_i), tuple(row_v))
+            for row_i, row_v in zip(indices.tolist(), values.tolist(), strict=True)
+        ]
+
+
+class Trained(Protocol):
+    """What can be saved: an `ImageClassifier`, a `LoadedModel`, or anything alike."""
+
+    net: nn.Module
+    architecture: str
+    class_names: tuple[str, ...]
+    preprocessing: Preprocessing
+
+
+def save_model(
+    folder: str | Path,
+    model: Trained,
+    *,
+    temperature: float = 1.0,
+    metrics: Mapping[str, float] | None = None,
+    example: Path | None = None,
+    training_config: str = "",
+) -> Path:
+    """Write a model folder, whole or not at all.
+
+    Args:
+        folder: Where; an older one is replaced.
+        model: What to write.
+        temperature: Divides the logits before the softmax, > 0.
+        metrics: What training measured, flat names such as ``val/acc_top1``.
+        example: A validation picture; stored without its metadata, together with
+            the answer that the model gives for it.
+        training_config: YAML of the configuration that it was trained with.
+
+    Returns:
+        ``folder``.
+    """
+    folder = Path(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with replacing_folder(folder) as unfinished:
+        state = {name: tensor.detach().cpu().contiguous() for name, tensor in model.net.state_dict().items()}
+        state = {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in state.items()}
+        save_file(state, unfinished / "model.safetensors")
+        description = {
+            "format_version": FORMAT_VERSION,
+            "architecture": model.architecture,
+            "class_names": list(model.class_names),
+            "preprocessing": model.preprocessing.to_dict(),
+            "calibration_temperature": temperature,
+            "metrics": dict(metrics or {}),
+            "weights_sha256": _sha256(unfinished / "model.safetensors"),
+            "versions": versions(),
+            "source_revision": source_revision(),
+        }
+        write_json(unfinished / "model.json", description)
+        write_text(unfinished / "training_config.yaml", training_config)
+        if example:
+            _write_example(unfinished, example)
+    return folder
+
+
+def load_model(folder: str | Path, device: str | torch.device = "cpu") -> LoadedModel:
+    """Load a model for answering.
+
+    Args:
+        folder: A model folder, or a run folder that holds one.
+        device: Where the network goes.
+
+    Returns:
+        The model in evaluation mode.
+
+    Raises:
+        UserError: no model folder, a newer format, damaged or foreign weights.
+    """
+    folder = find_model_folder(folder)
+    info = _read_description(folder)
+    weights = folder / "model.safetensors"
+    if _sha256(weights) != info["weights_sha256"]:
+        msg = (
+            f"{weights} is not the file that model.json describes (its checksum differs): copy the model folder again."
+        )
+        raise UserError(msg)
+    preprocessing = Preprocessing(**info["preprocessing"])
+    net = build_net(
+        info["architecture"],
+        len(info["class_names"]),
+        input_size_px=preprocessing.input_size_px,
+    )
+    try:
+        net.load_state_dict(load_file(weights))
+    except (RuntimeError, SafetensorError) as error:
+        reason = str(error).splitlines()[0]
+        msg = f"{weights} does not fit {info['architecture']} ({reason}): copy the model folder again."
+        raise UserError(msg) from error
+    net.to(device=device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+    return LoadedModel(
+        net=net,
+        architecture=info["architecture"],
+        class_names=tuple(info["class_names"]),
+        preprocessing=preprocessing,
+        temperature=info["calibration_temperature"] or 1.0,
+        metrics=info["metrics"],
+        info=info,
+    )
+
+
+def find_model_folder(folder: str | Path) -> Path:
+    """Return the model folder that a path means: itself, or ``model/`` inside a run folder.
+
+    Raises:
+        UserError: there is none, and why.
+    """
+    folder = Path(folder).expanduser()
+    for candidate in (folder, folder / "model"):
+        if (candidate / "model.json").is_file():
+            return candidate
+    if not folder.is_dir():
+        msg = f"{folder} does not exist: give a run folder or a model folder."
+    elif (folder / ".hydra").is_dir():
+        msg = f"{folder} holds no model yet: its run has not finished."
+    elif runs := sorted(path.name for path in folder.iterdir() if (path / "model" / "model.json").is_file()):
+        msg = f"{folder} holds several runs ({shorten(runs, 3)}): give one of them."
+    else:
+        msg = f"{folder} is neither a run folder nor a model folder (no model.json in it)."
+    raise UserError(msg)
+
+
+def verify_model(folder: str | Path) -> float:
+    """Check that a model folder answers for its example as it did when it was written.
+
+    Returns:
+        The largest difference between a probability now and then.
+
+    Raises:
+        UserError: as `load_model`, or the answers differ by more than 0.001.
+    """
+    folder = find_model_folder(folder)
+    if not (folder / "example.jpg").is_file():
+        msg = f"{folder} has no example.jpg to check it with."
+        raise UserError(msg)
+    model = load_model(folder)
+    expected = {item["label"]: item["probability"] for item in json.loads((folder / "example.json").read_text())["top"]}
+    answer = model.predict([folder / "example.jpg"], top_k=len(model.class_names))[0]
+    now = dict(zip(answer.labels, answer.probabilities, strict=True))
+    difference: float = max(abs(now[label] - probability) for label, probability in expected.items())
+    if difference > EXAMPLE_TOLERANCE or math.isnan(difference):
+        msg = f"{folder} answers differently for its example than when it was written (by {difference:.3g})."
+        raise UserError(msg)
+    return difference
+
+
+def _write_example(folder: Path, picture: Path) -> None:
+    # Encoded anew: photographs carry places and names in their metadata.
+    pixels = decode_image(picture).contiguous()
+    write_jpeg(pixels, str(folder / "example.jpg"), quality=95)
+    # Answered by the folder itself, as whoever loads it will be.
+    answer = load_model(folder).predict([folder / "example.jpg"])[0]
+    write_json(folder / "example.json", {"picture": picture.name, **answer.to_dict()})
+
+
+def _read_description(folder: Path) -> dict[str, Any]:
+    file = folder / "model.json"
+    try:
+        info = json.loads(file.read_text(encoding="utf-8"))
+        version = int(info["format_version"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        msg = f"{file} is damaged ({error}): copy the model folder again."
+        raise UserError(msg) from error
+    if version > FORMAT_VERSION:
+        msg = f"{file} has format version {version}, this dogbreed reads up to {FORMAT_VERSION}: update dogbreed."
+        raise UserError(msg)
+    missing = {"architecture", "class_names", "preprocessing", "weights_sha256"} - set(info)
+    if missing:
+        msg = f"{file} lacks {', '.join(sorted(missing))}: copy the model folder again."
+        raise UserError(msg)
+    return {"calibration_temperature": 1.0, "metrics": {}, **info}
+
+
+def _sha256(file: Path) -> str:
+    try:
+        with file.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        msg = f"{file} cannot be read ({error.strerror}): copy the model folder again."
+        raise UserError(msg) from error

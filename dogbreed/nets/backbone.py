@@ -1,0 +1,204 @@
+"""Build a timm network with a head for our classes, and find weights for it."""
+
+from __future__ import annotations
+
+import os
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+from torch import Tensor, nn
+
+from dogbreed.architectures import pretrained_cfg
+from dogbreed.errors import UserError, shorten
+from dogbreed.files import user_cache_dir
+
+WAYS_OUT = (
+    "model.weights=FILE (.safetensors or .pth from another machine), model.pretrained=false (train from scratch), "
+    "or a copy of the hub's cache folder (HF_HOME)"
+)
+PROBE_TIMEOUT_S = 10
+
+
+def build_net(
+    architecture: str,
+    num_classes: int,
+    *,
+    dropout: float = 0.0,
+    input_size_px: int | None = None,
+    weights: Path | None = None,
+) -> nn.Module:
+    """Build a timm network whose last layer has one output per class.
+
+    The head is the architecture's own: pooling, dropout, one linear layer. The
+    state dict is therefore timm's, and any timm user can load our weights.
+
+    Args:
+        architecture: A timm name, with or without a tag.
+        num_classes: K, >= 2.
+        dropout: Share of features dropped before the last layer, 0 <= p < 1.
+        input_size_px: Input side for architectures that fix it (transformers).
+        weights: File with pretrained weights, as `load_weights` takes it; random without.
+
+    Returns:
+        ``(B, 3, S, S)`` normalised pixels in, ``(B, K)`` logits out.
+
+    Raises:
+        UserError: the architecture is unknown, cannot take this input, or the
+            weights belong to another one.
+    """
+    if not 0 <= dropout < 1:
+        msg = f"model.dropout={dropout} must be at least 0 and below 1."
+        raise UserError(msg)
+    fixed: Any = (
+        {"img_size": input_size_px} if pretrained_cfg(architecture).get("fixed_input_size") and input_size_px else {}
+    )
+    try:
+        net = timm.create_model(architecture, pretrained=False, num_classes=num_classes, drop_rate=dropout, **fixed)
+    except (TypeError, AssertionError, RuntimeError, ValueError) as error:
+        msg = f"model.architecture={architecture} cannot be built with {input_size_px} px pictures ({error})."
+        raise UserError(msg) from error
+    if weights:
+        load_weights(net, weights, architecture)
+    return net
+
+
+def head_modules(net: nn.Module) -> list[nn.Module]:
+    """Return the layers that turn features into logits; the rest is the backbone."""
+    classifier = net.get_classifier()  # type: ignore[operator]
+    return list(classifier) if isinstance(classifier, (tuple, list)) else [classifier]
+
+
+def fetch_pretrained(architecture: str) -> Path:
+    """Find the architecture's pretrained weights in the cache or on the hub.
+
+    Args:
+        architecture: A timm name; without a tag, timm's default weights.
+
+    Returns:
+        A file that `load_weights` takes.
+
+    Raises:
+        UserError: there are no pretrained weights, or they cannot be fetched.
+    """
+    cfg = pretrained_cfg(architecture)
+    if cfg.get("hf_hub_id"):
+        return _fetch_from_hub(
+            architecture, str(cfg["hf_hub_id"]), str(cfg.get("hf_hub_filename") or "model.safetensors")
+        )
+    if cfg.get("url"):
+        from dogbreed.download import download
+
+        url = str(cfg["url"])
+        folder = user_cache_dir() / "weights"
+        return download(url, folder / url.rsplit("/", 1)[-1])
+    msg = f"timm has no pretrained weights for {architecture}: set model.pretrained=false or model.weights=FILE."
+    raise UserError(msg)
+
+
+def load_weights(net: nn.Module, file: Path, architecture: str) -> None:
+    """Load a backbone's weights from a file, in place; the head's too where it fits.
+
+    Args:
+        net: Network made by `build_net`.
+        file: ``.safetensors``, or a ``.pth``/``.pt``/``.ckpt`` state dict; code in
+            a pickle is never run.
+        architecture: Its name, for the message.
+
+    Raises:
+        UserError: the file cannot be read, or holds weights of another architecture.
+    """
+    ours = net.state_dict()
+    theirs = _strip_prefixes(_read_state_dict(file), ours)
+    head = {id(p) for module in head_modules(net) for p in module.parameters()}
+    head_keys = {name for name, p in net.named_parameters() if id(p) in head}
+    theirs = {k: v for k, v in theirs.items() if k not in head_keys or v.shape == ours[k].shape}
+    optional = head_keys | {key for key in ours if key.endswith("num_batches_tracked")}
+    missing = [key for key in ours if key not in theirs and key not in optional]
+    unexpected = [key for key in theirs if key not in ours]
+    reshaped = [key for key in theirs if key in ours and theirs[key].shape != ours[key].shape]
+    # Heads of other names (a distillation token's, say) may be left over; backbone tensors may not be missing.
+    if missing or reshaped:
+        details = "; ".join(
+            f"{len(keys)} {what} ({shorten(keys, 3)})"
+            for what, keys in (("missing", missing), ("of another shape", reshaped), ("not known", unexpected))
+            if keys
+        )
+        msg = f"model.weights={file} does not belong to {architecture}: of {len(ours)} tensors, {details}."
+        raise UserError(msg)
+    net.load_state_dict({key: value for key, value in theirs.items() if key in ours}, strict=False)
+
+
+def _fetch_from_hub(architecture: str, repo: str, filename: str) -> Path:
+    from huggingface_hub import hf_hub_download, try_to_load_from_cache
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    cached = try_to_load_from_cache(repo, filename)
+    if isinstance(cached, str):
+        return Path(cached)
+    endpoint = os.environ.get("HF_ENDPOINT", "https://huggingface.co")
+    try:
+        _probe(endpoint)
+        return Path(hf_hub_download(repo, filename))
+    except (OSError, HfHubHTTPError, LocalEntryNotFoundError) as error:
+        reason = getattr(error, "reason", None) or error.__cause__ or error
+        msg = (
+            f"The pretrained weights of {architecture} cannot be fetched from {endpoint} ({reason}). "
+            f"Ways out: {WAYS_OUT}."
+        )
+        raise UserError(msg) from error
+
+
+def _probe(endpoint: str) -> None:
+    """Fail in seconds where the hub's client would retry for half a minute."""
+    if os.environ.get("HF_HUB_OFFLINE", "0").upper() in ("1", "TRUE", "YES", "ON"):
+        msg = "HF_HUB_OFFLINE is set"
+        raise OSError(msg)
+    request = urllib.request.Request(endpoint, method="HEAD", headers={"User-Agent": "dogbreed"})
+    try:
+        urllib.request.urlopen(request, timeout=PROBE_TIMEOUT_S).close()
+    except urllib.error.HTTPError:
+        return  # it answers, that is enough
+
+
+def _read_state_dict(file: Path) -> dict[str, Tensor]:
+    if not file.is_file():
+        msg = f"model.weights={file} does not exist: give a .safetensors or .pth file."
+        raise UserError(msg)
+    try:
+        if file.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            return load_file(file)
+        content: Any = torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:
+        hint = (
+            "it must hold tensors only (a state dict), no pickled objects"
+            if file.suffix != ".safetensors"
+            else "damaged"
+        )
+        msg = f"model.weights={file} cannot be loaded: {hint}; save it again as .safetensors or as a state dict."
+        raise UserError(msg) from error
+    for key in ("state_dict", "model_state_dict", "model"):
+        if isinstance(content, dict) and isinstance(content.get(key), dict):
+            content = content[key]
+    tensors = (
+        {key: value for key, value in content.items() if isinstance(value, Tensor)} if isinstance(content, dict) else {}
+    )
+    if not tensors:
+        msg = f"model.weights={file} holds no tensors by name: give a state dict."
+        raise UserError(msg)
+    return tensors
+
+
+def _strip_prefixes(state: dict[str, Tensor], ours: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Drop what wrappers put before every name (DataParallel, compile, a Lightning module)."""
+    for prefix in ("module.", "_orig_mod.", "net.", "model.", "backbone."):
+        if state and not any(key in ours for key in state):
+            stripped = {key.removeprefix(prefix): value for key, value in state.items()}
+            if any(key in ours for key in stripped):
+                return stripped
+    return state

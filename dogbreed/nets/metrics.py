@@ -1,0 +1,89 @@
+"""Exact classification metrics, summed on the device, computed once an epoch.
+
+Shape legend: B batch, K classes.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+class ClassificationMetrics(nn.Module):
+    """Sums from which every metric follows; every picture counts once, whatever the batches.
+
+    The sums are buffers: they move with the module and are no part of its state
+    dict. An update never makes the host wait for the device.
+
+    Args:
+        num_classes: K, >= 2.
+    """
+
+    confusion_KK: Tensor
+    top5_hits: Tensor
+    loss_sum: Tensor
+
+    def __init__(self, num_classes: int) -> None:
+        super().__init__()
+        self.num_classes = num_classes
+        self.register_buffer("confusion_KK", torch.zeros(num_classes, num_classes, dtype=torch.int64), persistent=False)
+        self.register_buffer("top5_hits", torch.zeros((), dtype=torch.int64), persistent=False)
+        self.register_buffer("loss_sum", torch.zeros(()), persistent=False)
+
+    def reset(self) -> None:
+        """Forget everything."""
+        self.confusion_KK.zero_()
+        self.top5_hits.zero_()
+        self.loss_sum.zero_()
+
+    @torch.no_grad()
+    def update(self, logits_BK: Tensor, labels_B: Tensor, loss: Tensor) -> None:
+        """Count one batch.
+
+        Args:
+            logits_BK: The network's output.
+            labels_B: True class indices, int64.
+            loss: Mean loss over the batch, a scalar.
+        """
+        predicted_B = logits_BK.argmax(dim=1)
+        cells_B = labels_B * self.num_classes + predicted_B
+        self.confusion_KK.view(-1).index_add_(0, cells_B, torch.ones_like(cells_B))
+        top5_B5 = logits_BK.topk(min(5, self.num_classes), dim=1).indices
+        self.top5_hits += (top5_B5 == labels_B[:, None]).sum()
+        self.loss_sum += loss.detach().float() * labels_B.numel()
+
+    def compute(self) -> dict[str, float]:
+        """Return the metrics of all that was counted since the last reset.
+
+        Returns:
+            ``acc_top1``, ``acc_top5`` and ``f1_macro`` in 0..1, ``loss`` >= 0; NaN
+            for each when nothing was counted. Macro F1 is the plain mean over the
+            classes that were seen or predicted (as scikit-learn's ``f1_score``).
+        """
+        confusion_KK = self.confusion_KK.cpu()
+        count = int(confusion_KK.sum())
+        if count == 0:
+            return dict.fromkeys(("loss", "acc_top1", "acc_top5", "f1_macro"), float("nan"))
+        return {
+            "loss": float(self.loss_sum) / count,
+            "acc_top1": int(confusion_KK.diagonal().sum()) / count,
+            "acc_top5": int(self.top5_hits) / count,
+            "f1_macro": float(f1_per_class(confusion_KK).nanmean()),
+        }
+
+
+def f1_per_class(confusion_KK: Tensor) -> Tensor:
+    """Compute F1 for each class: twice the hits over what was true plus what was predicted.
+
+    Args:
+        confusion_KK: Counts; rows true classes, columns predicted ones.
+
+    Returns:
+        ``(K,)`` in 0..1; NaN for a class that was neither seen nor predicted.
+
+    Example:
+        >>> f1_per_class(torch.tensor([[3, 1], [0, 2]])).tolist()
+        [0.8571428656578064, 0.800000011920929]
+    """
+    hits_K = confusion_KK.diagonal()
+    return 2 * hits_K / (confusion_KK.sum(dim=0) + confusion_KK.sum(dim=1))

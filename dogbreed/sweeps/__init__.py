@@ -1,0 +1,1 @@
+"""Sweeps: records of trials, ranking, tables."""
