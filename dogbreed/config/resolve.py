@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 # Peak learning rates that `auto` means, tuned at REFERENCE_BATCH on the sample
 # and on photographs; scratch is a full run without pretrained weights.
 AUTO_LR = {
-    ("adamw", "head"): 3e-3,
-    ("adamw", "head_then_full"): 3e-3,
-    ("adamw", "full"): 3e-3,
+    ("adamw", "head"): 2e-3,
+    ("adamw", "head_then_full"): 2e-3,
+    ("adamw", "full"): 2e-3,
     ("adamw", "scratch"): 5e-3,
     ("sgd", "head"): 0.01,
     ("sgd", "head_then_full"): 0.01,

@@ -181,13 +181,7 @@ def build_callbacks(
     Returns:
         Callbacks for a Trainer, the record before the progress that reads it.
     """
-    checkpoint = ModelCheckpoint(
-        dirpath=checkpoints,
-        filename="best",
-        monitor=objective,
-        mode=mode,
-        save_last=True,
-        auto_insert_metric_name=False,
-        enable_version_counter=False,
-    )
-    return [record, RunProgress(record), checkpoint, *more]
+    best = ModelCheckpoint(checkpoints, "best", monitor=objective, mode=mode, enable_version_counter=False)
+    # Not save_last=True of the first: that saves only together with a new best.
+    last = ModelCheckpoint(checkpoints, "last", enable_version_counter=False)
+    return [record, RunProgress(record), best, last, *more]

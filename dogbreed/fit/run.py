@@ -112,10 +112,10 @@ def _fit(trainer: L.Trainer, classifier: ImageClassifier, data: ImageDataModule)
         raise KeyboardInterrupt from error
     if trainer.state.status == TrainerStatus.INTERRUPTED:
         raise KeyboardInterrupt
-    checkpoint = next(c for c in trainer.checkpoint_callbacks if isinstance(c, ModelCheckpoint))
-    if not checkpoint.best_model_path:  # fast_dev_run keeps none
+    kept = next(c for c in trainer.checkpoint_callbacks if isinstance(c, ModelCheckpoint) and c.monitor)
+    if not kept.best_model_path:  # fast_dev_run keeps none
         return None
-    best = torch.load(checkpoint.best_model_path, map_location="cpu", weights_only=True)
+    best = torch.load(kept.best_model_path, map_location="cpu", weights_only=True)
     classifier.load_state_dict(best["state_dict"])
     return int(best["epoch"]) + 1
 

@@ -61,6 +61,7 @@ def build_net(
     except (TypeError, AssertionError, RuntimeError, ValueError) as error:
         msg = f"model.architecture={architecture} cannot be built with {input_size_px} px pictures ({error})."
         raise UserError(msg) from error
+    _init_head(net)
     if weights:
         load_weights(net, weights, architecture)
     return net
@@ -70,6 +71,20 @@ def head_modules(net: nn.Module) -> list[nn.Module]:
     """Return the layers that turn features into logits; the rest is the backbone."""
     classifier = net.get_classifier()  # type: ignore[operator]
     return list(classifier) if isinstance(classifier, (tuple, list)) else [classifier]
+
+
+def _init_head(net: nn.Module) -> None:
+    """Begin with logits near zero.
+
+    Some architectures draw the last layer for 1,000 classes so wide (MobileNets:
+    ±1/sqrt(K)) that a new head of ten classes starts at a loss of 6 instead of
+    ln 10 and never makes up for it in a short run.
+    """
+    for module in head_modules(net):
+        if isinstance(module, (nn.Linear, nn.Conv2d)):
+            nn.init.normal_(module.weight, std=0.01)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
 
 
 def fetch_pretrained(architecture: str) -> Path:
