@@ -19,7 +19,13 @@ from dogbreed.data.dataset import Batch
 from dogbreed.data.preprocess import Preprocessing
 from dogbreed.errors import UserError
 from dogbreed.nets.backbone import build_net, fetch_pretrained
-from dogbreed.nets.finetune import FinetuneSettings, hold_statistics, set_backbone_trainable
+from dogbreed.nets.finetune import (
+    PRETRAINED_DEFAULTS,
+    SCRATCH_DEFAULTS,
+    FinetuneSettings,
+    hold_statistics,
+    set_backbone_trainable,
+)
 from dogbreed.nets.metrics import ClassificationMetrics
 from dogbreed.nets.optim import OptimSettings, build_optimizer, build_param_groups, build_scheduler
 
@@ -67,7 +73,9 @@ class ImageClassifier(L.LightningModule):
         self.architecture = architecture
         self.class_names = tuple(class_names)
         self.optim = OptimSettings(**optim) if isinstance(optim, Mapping) else optim or OptimSettings()
-        finetune = {"mode": finetune} if isinstance(finetune, str) else finetune
+        if isinstance(finetune, str):
+            defaults = PRETRAINED_DEFAULTS if pretrained or weights else SCRATCH_DEFAULTS
+            finetune = {"mode": finetune, **defaults}
         self.finetune = FinetuneSettings(**finetune) if isinstance(finetune, Mapping) else finetune
         self.preprocessing = (
             Preprocessing(**preprocessing) if preprocessing else Preprocessing.of(architecture, input_size_px)
@@ -102,7 +110,9 @@ class ImageClassifier(L.LightningModule):
     # -- steps ---------------------------------------------------------------
 
     def forward(self, images_BCSS: Tensor) -> Tensor:
-        """Compute ``(B, K)`` logits of normalised pictures."""
+        """Compute ``(B, K)`` logits of raw uint8 pixels, or of pictures that are normalised already."""
+        if images_BCSS.dtype == torch.uint8:
+            images_BCSS = self.preprocessing.normalize(images_BCSS)
         return self.net(images_BCSS)  # type: ignore[no-any-return]
 
     def training_step(self, batch: Batch | Sequence[Tensor], batch_idx: int) -> Tensor:

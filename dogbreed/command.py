@@ -82,6 +82,9 @@ def run_hydra_command(config_name: str, task: Callable[[DictConfig], Any]) -> No
             from dogbreed.config.explain import explain
 
             raise UserError(explain(error, config_name)) from error
+        except OSError as error:  # Hydra makes the run folder
+            msg = f"The run folder cannot be made ({error}): choose another place with hydra.run.dir=DIR."
+            raise UserError(msg) from error
         if failures:
             raise failures[0]
 

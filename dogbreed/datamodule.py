@@ -1,4 +1,4 @@
-"""ImageDataModule: pictures on disk in, normalised batches on the device out.
+"""ImageDataModule: pictures on disk in, batches of pixels out.
 
 Shape legend: B batch, S input side.
 """
@@ -27,8 +27,8 @@ from dogbreed.errors import UserError
 class ImageDataModule(L.LightningDataModule):
     """Load a folder, a manifest or a downloadable data set for an image classifier.
 
-    Pixels travel as uint8 and are normalised on the device. Random views are
-    keyed by (seed, epoch, picture), so that batches do not depend on the number
+    Pixels travel as uint8, a quarter of the bytes of floats; the classifier
+    normalises them on the device. Random views are keyed by (seed, epoch, picture), so that batches do not depend on the number
     of workers.
 
     Args:
@@ -157,13 +157,6 @@ class ImageDataModule(L.LightningDataModule):
     def eval_dataloader(self, split: str) -> DataLoader[Batch]:
         """Return any split as evaluation sees it: centre crops, in order, every picture once."""
         return self._loader(self.dataset(split))
-
-    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
-        """Normalise raw pixels on the device that they have arrived on."""
-        if isinstance(batch, Batch) and batch.images.dtype == torch.uint8:
-            assert self.preprocessing is not None
-            return batch._replace(images=self.preprocessing.normalize(batch.images))
-        return batch
 
     def _loader(self, dataset: ImageDataset, **options: Any) -> DataLoader[Batch]:
         loader: DataLoader[Any] = DataLoader(

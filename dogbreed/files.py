@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import io
 import json
 import math
@@ -17,6 +18,9 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from dogbreed.errors import UserError
+
+# Full disk or quota, no permission, read-only file system, something else in the way.
+DISK_ERRNOS = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST)
 
 
 @contextmanager
@@ -138,17 +142,21 @@ def locked(target: Path, on_wait: Callable[[], None] | None = None) -> Iterator[
 
 
 @contextmanager
-def disk_errors(target: Path) -> Iterator[None]:
+def disk_errors(target: Path, remedy: str = "DOGBREED_CACHE=DIR") -> Iterator[None]:
     """Turn a full disk or a missing permission into one sentence.
 
+    Args:
+        target: What is being written.
+        remedy: How to choose another place.
+
     Raises:
-        UserError: in place of the ``OSError``.
+        UserError: in place of the ``OSError``; others go through.
     """
     try:
         yield
     except OSError as error:
-        msg = (
-            f"{target} cannot be written ({error.strerror or error}): "
-            "make room or choose another place with DOGBREED_CACHE=DIR."
-        )
+        if error.errno not in DISK_ERRNOS:
+            raise
+        reason = os.strerror(error.errno)
+        msg = f"{error.filename or target} cannot be written ({reason}): make room or choose another place, {remedy}."
         raise UserError(msg) from error

@@ -22,10 +22,10 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import torch
+from PIL import Image
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from torchvision.io import write_jpeg
 
 from dogbreed.data.decode import decode_image
 from dogbreed.data.preprocess import Preprocessing
@@ -281,8 +281,8 @@ def verify_model(folder: str | Path) -> float:
 
 def _write_example(folder: Path, picture: Path) -> None:
     # Encoded anew: photographs carry places and names in their metadata.
-    pixels = decode_image(picture).contiguous()
-    write_jpeg(pixels, str(folder / "example.jpg"), quality=95)
+    pixels = decode_image(picture).permute(1, 2, 0).numpy()
+    Image.fromarray(pixels).save(folder / "example.jpg", quality=95)
     # Answered by the folder itself, as whoever loads it will be.
     answer = load_model(folder).predict([folder / "example.jpg"])[0]
     write_json(folder / "example.json", {"picture": picture.name, **answer.to_dict()})

@@ -57,6 +57,8 @@ def resolve(cfg: DictConfig, *, is_trial: bool = False) -> tuple[DictConfig, dic
     """
     from omegaconf import OmegaConf
 
+    from dogbreed.nets.finetune import PRETRAINED_DEFAULTS, SCRATCH_DEFAULTS
+
     cfg = copy.deepcopy(cfg)
     OmegaConf.set_struct(cfg, False)
     OmegaConf.resolve(cfg)
@@ -86,8 +88,8 @@ def resolve(cfg: DictConfig, *, is_trial: bool = False) -> tuple[DictConfig, dic
             "nothing: use finetune=full, model.pretrained=true or model.weights=FILE."
         )
         raise UserError(msg)
-    decide("finetune.backbone_lr_scale", 1.0 if from_scratch else 0.1)
-    decide("finetune.batchnorm", "train" if from_scratch else "frozen")
+    for name, value in (SCRATCH_DEFAULTS if from_scratch else PRETRAINED_DEFAULTS).items():
+        decide(f"finetune.{name}", value)
     _decide_lr(cfg, decide, from_scratch=from_scratch)
     decide("test_after_fit", not is_trial)
     decide("objective_mode", objective_mode(cfg))

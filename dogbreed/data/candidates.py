@@ -93,20 +93,24 @@ def read_manifest(manifest: Path) -> Iterator[Candidate]:
         msg = f"data.manifest={manifest} cannot be read ({error.strerror}): give a CSV with the columns path,label."
         raise UserError(msg) from error
     with file:
-        reader = csv.DictReader(file)
-        missing = {"path", "label"} - set(reader.fieldnames or ())
-        if missing:
-            msg = (
-                f"{manifest} lacks the column {' and '.join(sorted(missing))}: its first line must name "
-                f"path,label[,split], and names {','.join(reader.fieldnames or ()) or 'nothing'}."
-            )
-            raise UserError(msg)
         try:
-            for row in reader:
-                yield _parse_row(manifest, reader.line_num, row)
+            yield from _parse_rows(manifest, csv.DictReader(file))
         except (UnicodeDecodeError, csv.Error) as error:
             msg = f"{manifest} is not a CSV in UTF-8 ({error}): save it as CSV UTF-8."
             raise UserError(msg) from error
+
+
+def _parse_rows(manifest: Path, reader: csv.DictReader[str]) -> Iterator[Candidate]:
+    names = reader.fieldnames or ()
+    missing = {"path", "label"} - set(names)
+    if missing:
+        msg = (
+            f"{manifest} lacks the column {' and '.join(sorted(missing))}: its first line must name "
+            f"path,label[,split], and names {','.join(names) or 'nothing'}."
+        )
+        raise UserError(msg)
+    for row in reader:
+        yield _parse_row(manifest, reader.line_num, row)
 
 
 def _parse_row(manifest: Path, line: int, row: dict[str, str | None]) -> Candidate:

@@ -30,8 +30,7 @@ class Batch(NamedTuple):
     """What a loader yields and a training step takes.
 
     Args:
-        images: ``(B, 3, S, S)``: uint8 pixels from the loader, normalised
-            floats once on the device.
+        images: ``(B, 3, S, S)`` uint8 pixels.
         labels: ``(B,)`` int64 class indices.
         indices: ``(B,)`` int64 positions in the split, to find the file again.
     """

@@ -19,7 +19,6 @@ import torch
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 from PIL.JpegImagePlugin import JpegImageFile
 from torch import Tensor
-from torchvision.io import ImageReadMode, decode_jpeg
 
 # 64 megapixels of RGB are 192 MB; a JPEG beyond that is decoded at a fraction
 # of its size by libjpeg, anything else beyond it is refused.
@@ -60,10 +59,6 @@ def decode_image(source: Path | str | bytes) -> Tensor:
     """
     data = source if isinstance(source, bytes) else _read(Path(source))
     with _open(data) as image:
-        if image.format == "JPEG" and image.mode in ("RGB", "L") and _num_pixels(image) <= MAX_PIXELS:
-            pixels = _decode_plain_jpeg(data)
-            if pixels is not None:
-                return pixels
         _bound_size(image)
         return _to_tensor(_load_pixels(image, data))
 
@@ -81,8 +76,7 @@ def read_header(source: Path | str | bytes) -> ImageHeader:
         BadImageError: not a picture, or one too large for `decode_image`.
     """
     with _open(source if isinstance(source, bytes) else Path(source)) as image:
-        if _num_pixels(image) > MAX_PIXELS:
-            _bound_size(image)
+        _bound_size(image)
         return ImageHeader(image.format or "", image.mode, image.width, image.height)
 
 
@@ -152,26 +146,15 @@ def _num_pixels(image: Image.Image) -> int:
 
 
 def _bound_size(image: Image.Image) -> None:
-    scale = 1
-    while _num_pixels(image) > MAX_PIXELS and image.format == "JPEG" and scale < 8:
-        # draft() picks libjpeg's 1/2, 1/4 or 1/8 scaling during the inverse DCT.
-        scale *= 2
-        image.draft(None, (image.width // 2, image.height // 2))
+    """Have a huge JPEG decoded at a fraction of its size; refuse any other huge picture."""
+    if image.format == "JPEG":
+        scale = next((s for s in (1, 2, 4, 8) if _num_pixels(image) <= s * s * MAX_PIXELS), 8)
+        if scale > 1:
+            # libjpeg scales during the inverse DCT: the full picture is never in memory.
+            image.draft(None, (image.width // scale, image.height // scale))
     if _num_pixels(image) > MAX_PIXELS:
         msg = f"{image.width}×{image.height} is more than {MAX_PIXELS // 1_000_000} megapixels"
         raise BadImageError(msg)
-
-
-def _decode_plain_jpeg(data: bytes) -> Tensor | None:
-    """Decode by libjpeg-turbo straight into a tensor; None if it declines (cut short, exotic)."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # frombuffer: bytes are not writable
-            encoded = torch.frombuffer(data, dtype=torch.uint8)
-        pixels = decode_jpeg(encoded, mode=ImageReadMode.RGB, apply_exif_orientation=True)
-        return pixels if isinstance(pixels, Tensor) else None
-    except RuntimeError:
-        return None
 
 
 def _load_pixels(image: Image.Image, data: bytes) -> Image.Image:

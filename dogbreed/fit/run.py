@@ -65,10 +65,10 @@ def fit_run(cfg: DictConfig, run_dir: str | Path, *, is_trial: bool = False) -> 
     Raises:
         UserError: the configuration, the data, the weights or the disk are not fit for it.
     """
-    cfg, decided = resolve(cfg, is_trial=is_trial)
     folder = RunFolder(run_dir, cfg.checkpoint_dir)
     with folder.occupied():
         started = time.perf_counter()
+        cfg, decided = resolve(cfg, is_trial=is_trial)
         _announce(cfg, decided, folder)
         if cfg.model.pretrained and cfg.model.weights is None:
             fetch_pretrained(cfg.model.architecture)  # before any long work: it may not be to be had

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from dogbreed.errors import UserError, sentence_of
-from dogbreed.files import write_json
+from dogbreed.files import disk_errors, write_json
 from dogbreed.machine import source_revision, versions
 
 
@@ -24,13 +24,12 @@ class RunFolder:
     ``failed``, ``interrupted``), times, the error's sentence, versions.
 
     Args:
-        path: The folder; made if it is not there.
+        path: The folder.
         checkpoint_dir: Where checkpoints go instead of ``checkpoints/``.
     """
 
     def __init__(self, path: str | Path, checkpoint_dir: str | Path | None = None) -> None:
         self.path = Path(path)
-        self.path.mkdir(parents=True, exist_ok=True)
         self.checkpoints = Path(checkpoint_dir).expanduser() if checkpoint_dir else self.path / "checkpoints"
         self.model = self.path / "model"
         self.metrics_json = self.path / "metrics.json"
@@ -42,15 +41,21 @@ class RunFolder:
 
     @contextmanager
     def occupied(self) -> Iterator[None]:
-        """Hold the folder for a run and record how the run ends.
+        """Hold the folder, made if it is not there, for a run and record how the run ends.
 
         Raises:
-            UserError: another run is at work here, or a finished one is kept here.
+            UserError: another run is at work here, a finished one is kept here, or
+                nothing can be written here.
         """
         if self.state().get("state") == "completed":
             msg = f"{self.path} holds a finished run: choose another folder (hydra.run.dir=DIR) or delete this one."
             raise UserError(msg)
-        self._take_lock()
+        with disk_errors(self.path, "hydra.run.dir=DIR"):
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._take_lock()
+            yield from self._recorded()
+
+    def _recorded(self) -> Iterator[None]:
         started = time.time()
         self._record("running", started)
         try:

@@ -133,10 +133,12 @@ def load_weights(net: nn.Module, file: Path, architecture: str) -> None:
     theirs = {k: v for k, v in theirs.items() if k not in head_keys or v.shape == ours[k].shape}
     optional = head_keys | {key for key in ours if key.endswith("num_batches_tracked")}
     missing = [key for key in ours if key not in theirs and key not in optional]
-    unexpected = [key for key in theirs if key not in ours]
+    # A deeper sibling holds all our tensors and more in the same parts (resnet34 in resnet18);
+    # whole parts that we lack, a distillation head say, may be left over.
+    parts = {key.split(".")[0] for key in ours}
+    unexpected = [key for key in theirs if key not in ours and key.split(".")[0] in parts]
     reshaped = [key for key in theirs if key in ours and theirs[key].shape != ours[key].shape]
-    # Heads of other names (a distillation token's, say) may be left over; backbone tensors may not be missing.
-    if missing or reshaped:
+    if missing or reshaped or unexpected:
         details = "; ".join(
             f"{len(keys)} {what} ({shorten(keys, 3)})"
             for what, keys in (("missing", missing), ("of another shape", reshaped), ("not known", unexpected))

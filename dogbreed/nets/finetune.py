@@ -12,6 +12,10 @@ from dogbreed.nets.backbone import head_modules
 
 MODES = ("head", "full", "head_then_full")
 
+# What suits weights that have learned something, and weights that have not.
+PRETRAINED_DEFAULTS = {"backbone_lr_scale": 0.1, "batchnorm": "frozen"}
+SCRATCH_DEFAULTS = {"backbone_lr_scale": 1.0, "batchnorm": "train"}
+
 
 @dataclass(frozen=True)
 class FinetuneSettings:

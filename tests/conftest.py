@@ -1,0 +1,83 @@
+"""Real pictures, real commands, no network but this machine's own."""
+
+import os
+import socket
+import sys
+from pathlib import Path
+
+import pytest
+from helpers import QUICK, WEIGHTS, Answer, make_tree
+from hypothesis import settings
+
+# Pictures take longer than Hypothesis expects of a test; the same examples every time.
+settings.register_profile("pictures", deadline=None, max_examples=60, derandomize=True)
+settings.load_profile("pictures")
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if item.get_closest_marker("photos") and not WEIGHTS.is_file():
+            item.add_marker(pytest.mark.skip(reason="the photographs beside the checkout are not here"))
+        if item.get_closest_marker("gpu"):
+            import torch
+
+            if not torch.cuda.is_available():
+                item.add_marker(pytest.mark.skip(reason="needs a CUDA GPU"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_caches(tmp_path_factory):
+    """Keep the user's caches out of the tests, in this process and in those it starts."""
+    folder = tmp_path_factory.mktemp("caches")
+    os.environ["DOGBREED_CACHE"] = str(folder / "dogbreed")
+    os.environ["HF_HOME"] = str(folder / "hf")
+    os.environ["MPLCONFIGDIR"] = str(folder / "matplotlib")
+    os.environ.pop("HF_HUB_OFFLINE", None)
+
+
+@pytest.fixture(autouse=True)
+def _no_network(monkeypatch):
+    """Fail a test that leaves this machine."""
+    connect = socket.socket.connect
+
+    def guarded(self, address):
+        if self.family in (socket.AF_INET, socket.AF_INET6) and address[0] not in ("127.0.0.1", "::1", "localhost"):
+            pytest.fail(f"a test reached for the network: {address}")
+        return connect(self, address)
+
+    monkeypatch.setattr(socket.socket, "connect", guarded)
+
+
+@pytest.fixture(scope="session")
+def tree(tmp_path_factory) -> Path:
+    """3 classes; 8 training, 3 validation and 4 test pictures each."""
+    return make_tree(tmp_path_factory.mktemp("pictures") / "colours", {"train": 8, "valid": 3, "test": 4})
+
+
+@pytest.fixture
+def cli(capfd, monkeypatch, tmp_path):
+    """Run a command as the shell would, in this process: ``cli("train", "model=resnet18")``."""
+
+    def run(command: str, *arguments: str, cwd: Path | None = None) -> Answer:
+        from importlib import import_module
+
+        module = import_module(f"dogbreed.{command}")
+        monkeypatch.setattr(sys, "argv", [f"dogbreed.{command}", *map(str, arguments)])
+        monkeypatch.chdir(cwd or tmp_path)
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as exit_info:
+            module.main()
+        out, err = capfd.readouterr()
+        return Answer(int(exit_info.value.code or 0), out, err)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def finished_run(tree, tmp_path_factory):
+    """A real run on the colours, shared by tests that only read it."""
+    from dogbreed import compose, fit_run
+
+    overrides = [*QUICK, "data=folder", f"data.root='{tree}'", "trainer.max_epochs=4", "logger=tensorboard"]
+    cfg = compose(overrides)
+    return fit_run(cfg, tmp_path_factory.mktemp("runs") / "colours")

@@ -1,0 +1,82 @@
+"""One definition of preprocessing, the same bits everywhere."""
+
+import numpy as np
+import pytest
+import torch
+import torchvision.transforms.v2 as v2
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dogbreed import ImageDataModule, Preprocessing, UserError, load_model
+from dogbreed.data.decode import decode_image
+from dogbreed.data.preprocess import normalize_batch
+
+
+def test_it_follows_the_weights():
+    resnet = Preprocessing.of("resnet50.tv_in1k")
+    assert (resnet.input_size_px, resnet.resize_px, resnet.interpolation) == (224, 256, "bilinear")
+    vit = Preprocessing.of("vit_tiny_patch16_224")
+    assert (vit.mean, vit.interpolation) == ((0.5, 0.5, 0.5), "bicubic")
+    assert Preprocessing.of("resnet50.tv_in1k", 64).resize_px == 73
+
+
+def test_center_crop_equals_torchvision():
+    picture = torch.randint(0, 256, (3, 333, 517), dtype=torch.uint8)
+    ours = Preprocessing(224, 256, "bicubic").center_crop(picture)
+    theirs = v2.Compose([v2.Resize(256, v2.InterpolationMode.BICUBIC, antialias=True), v2.CenterCrop(224)])(picture)
+    assert torch.equal(ours, theirs)
+
+
+def test_normalize_equals_torchvision():
+    pixels = torch.randint(0, 256, (2, 3, 16, 16), dtype=torch.uint8)
+    mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+    theirs = v2.functional.normalize(pixels.float() / 255, mean, std)
+    ours = normalize_batch(pixels, mean, std)
+    assert torch.allclose(ours, theirs, atol=1e-6)
+    assert ours.is_contiguous(memory_format=torch.channels_last)
+    with pytest.raises(TypeError, match="already normalised"):
+        normalize_batch(ours, mean, std)
+
+
+@given(height=st.integers(1, 700), width=st.integers(1, 700))
+def test_any_shape_gives_a_square(height, width):
+    crop = Preprocessing(32, 36).center_crop(torch.zeros(3, height, width, dtype=torch.uint8))
+    assert crop.shape == (3, 32, 32)
+
+
+def test_a_hair_does_not_explode():
+    assert Preprocessing(64, 73).center_crop(torch.zeros(3, 2, 60_000, dtype=torch.uint8)).shape == (3, 64, 64)
+
+
+def test_training_evaluation_and_prediction_see_the_same_bits(tree, finished_run):
+    model = load_model(finished_run.model_dir)
+    data = ImageDataModule(tree, preprocessing=model.preprocessing, batch_size=5, num_workers=1)
+    batch = next(iter(data.val_dataloader()))
+    in_training = data.on_after_batch_transfer(batch, 0).images
+
+    seen = []
+    model.net.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].clone()))
+    files = [data.index.split("valid").path(i) for i in range(5)]
+    model.predict(files)
+    model.predict([file.read_bytes() for file in files])
+    assert torch.equal(in_training, seen[0])
+    assert torch.equal(in_training, seen[1])
+    by_hand = torch.stack([model.preprocessing.center_crop(decode_image(file)) for file in files])
+    assert torch.equal(model.preprocessing.normalize(by_hand), in_training)
+
+
+@pytest.mark.parametrize(
+    "numbers",
+    [{"input_size_px": 300}, {"interpolation": "lanczos"}, {"std": (0.2, 0.2, 0.0)}, {"mean": (0.5, 0.5)}],
+)
+def test_numbers_out_of_range(numbers):
+    with pytest.raises(UserError):
+        Preprocessing(**numbers)
+
+
+def test_to_dict_comes_back_from_json():
+    import json
+
+    preprocessing = Preprocessing.of("vit_tiny_patch16_224", 96)
+    assert Preprocessing(**json.loads(json.dumps(preprocessing.to_dict()))) == preprocessing
+    assert np.isfinite(preprocessing.mean).all()

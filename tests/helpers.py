@@ -1,0 +1,43 @@
+"""Pictures, places and small configurations that tests share."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+PHOTOS = SHARED / "data"
+WEIGHTS = SHARED / "weights" / "mobilenetv2_100.tf2_ptq_dequant.safetensors"
+
+COLORS = {"blue": (40, 60, 200), "green": (40, 180, 60), "red": (210, 40, 40)}
+
+TINY = ("model=timm", "model.architecture=test_resnet", "model.pretrained=false", "model.input_size_px=32")
+QUICK = (*TINY, "trainer=cpu", "trainer.max_epochs=2", "data.batch_size=8", "data.num_workers=0", "logger=none")
+
+
+@dataclass
+class Answer:
+    code: int
+    out: str
+    err: str
+
+
+def save_picture(path: Path, color, seed: int, size=(48, 40)) -> Path:
+    """Write a noisy picture of one colour as a real file."""
+    rng = np.random.default_rng(seed)
+    pixels = np.clip(np.array(color) + rng.normal(0, 25, (size[1], size[0], 3)), 0, 255).astype(np.uint8)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path)
+    return path
+
+
+def make_tree(root: Path, counts: dict[str, int]) -> Path:
+    """Write an ImageFolder tree of three colours: easy to learn, every file different."""
+    seed = 0
+    for split, count in counts.items():
+        for name, color in COLORS.items():
+            for number in range(count):
+                seed += 1
+                save_picture(root / split / name / f"{name}_{number}.jpg", color, seed)
+    return root
