@@ -28,8 +28,8 @@ class ImageDataModule(L.LightningDataModule):
     """Load a folder, a manifest or a downloadable data set for an image classifier.
 
     Pixels travel as uint8, a quarter of the bytes of floats; the classifier
-    normalises them on the device. Random views are keyed by (seed, epoch, picture), so that batches do not depend on the number
-    of workers.
+    normalises them on the device. Random views are keyed by (seed, epoch,
+    picture), so that batches do not depend on the number of workers.
 
     Args:
         root: Folder of pictures: ``train|valid|test/CLASS/…`` or ``CLASS/…``.

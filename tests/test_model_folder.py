@@ -22,14 +22,8 @@ def saved(tmp_path):
     exif[0x0112] = 6
     exif[0x010F] = "Secret Camera"
     Image.open(save_picture(tmp_path / "p.png", (200, 20, 20), 1)).save(photo, exif=exif)
-    folder = save_model(
-        tmp_path / "run" / "model",
-        model,
-        temperature=1.7,
-        metrics={"val/acc_top1": 0.5},
-        example=photo,
-        training_config="a: 1\n",
-    )
+    details = {"temperature": 1.7, "metrics": {"val/acc_top1": 0.5}, "training_config": "a: 1\n"}
+    folder = save_model(tmp_path / "run" / "model", model, example=photo, **details)
     return model, folder
 
 

@@ -1,5 +1,6 @@
 """One definition of preprocessing, the same bits everywhere."""
 
+import lightning as L
 import numpy as np
 import pytest
 import torch
@@ -7,9 +8,10 @@ import torchvision.transforms.v2 as v2
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dogbreed import ImageDataModule, Preprocessing, UserError, load_model
+from dogbreed import ImageClassifier, ImageDataModule, Preprocessing, UserError, load_model
 from dogbreed.data.decode import decode_image
 from dogbreed.data.preprocess import normalize_batch
+from dogbreed.fit.evaluation import evaluate_split
 
 
 def test_it_follows_the_weights():
@@ -49,20 +51,27 @@ def test_a_hair_does_not_explode():
 
 
 def test_training_evaluation_and_prediction_see_the_same_bits(tree, finished_run):
-    model = load_model(finished_run.model_dir)
-    data = ImageDataModule(tree, preprocessing=model.preprocessing, batch_size=5, num_workers=1)
-    batch = next(iter(data.val_dataloader()))
-    in_training = data.on_after_batch_transfer(batch, 0).images
-
     seen = []
-    model.net.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].clone()))
-    files = [data.index.split("valid").path(i) for i in range(5)]
+
+    def watch(net):
+        net.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].clone()))
+
+    checkpoint = finished_run.run_dir / "checkpoints" / "best.ckpt"
+    classifier = ImageClassifier.load_from_checkpoint(checkpoint, weights_only=True)
+    data = ImageDataModule(tree, preprocessing=classifier.preprocessing, batch_size=9, num_workers=1)
+    watch(classifier.net)
+    L.Trainer(accelerator="cpu", logger=False, enable_progress_bar=False).validate(classifier, data, verbose=False)
+    evaluate_split(classifier.net, classifier.preprocessing, data.eval_dataloader("valid"), "valid", 3)
+
+    model = load_model(finished_run.model_dir)
+    watch(model.net)
+    files = list(data.index.split("valid"))
     model.predict(files)
     model.predict([file.read_bytes() for file in files])
-    assert torch.equal(in_training, seen[0])
-    assert torch.equal(in_training, seen[1])
+
     by_hand = torch.stack([model.preprocessing.center_crop(decode_image(file)) for file in files])
-    assert torch.equal(model.preprocessing.normalize(by_hand), in_training)
+    assert len(seen) == 4
+    assert all(torch.equal(images, model.preprocessing.normalize(by_hand)) for images in seen)
 
 
 @pytest.mark.parametrize(
