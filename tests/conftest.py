@@ -1,5 +1,6 @@
 """Real pictures, real commands, no network but this machine's own."""
 
+import logging
 import os
 import socket
 import sys
@@ -70,7 +71,10 @@ def cli(capfd, monkeypatch, tmp_path):
         out, err = capfd.readouterr()
         return Answer(int(exit_info.value.code or 0), out, err)
 
-    return run
+    handlers = logging.getLogger().handlers[:]
+    yield run
+    # Hydra has pointed the root logger to this test's streams.
+    logging.getLogger().handlers[:] = handlers
 
 
 @pytest.fixture(scope="session")

@@ -59,13 +59,15 @@ def _explain_key(key: str, config_name: str) -> str:
     if others:
         return f"{key} does not exist with the chosen {group}; it does with {group}={' or '.join(others)}."
     keys = set(_flatten(_compose_default(config_name)))
-    return f"{key} does not exist. {did_you_mean(key, _alike(key, keys))} All keys: add --cfg job.".replace("  ", " ")
+    same_end = sorted(candidate for candidate in keys if candidate.endswith(f".{key}"))
+    hint = f"Did you mean {' or '.join(same_end)}?" if same_end else did_you_mean(key, _alike(key, keys))
+    return f"{key} does not exist. {hint} All keys: add --cfg job.".replace("  ", " ")
 
 
 def _alike(key: str, keys: set[str]) -> set[str]:
     """Prefer keys of the same group, and whole groups for a name without a dot."""
     if "." not in key:
-        return {candidate.split(".")[0] for candidate in keys} | {k for k in keys if k.rsplit(".", 1)[-1] == key}
+        return {candidate.split(".")[0] for candidate in keys}
     same_group = {candidate for candidate in keys if candidate.startswith(key.split(".")[0] + ".")}
     return same_group or keys
 

@@ -57,6 +57,7 @@ def resolve(cfg: DictConfig, *, is_trial: bool = False) -> tuple[DictConfig, dic
     """
     from omegaconf import OmegaConf
 
+    from dogbreed.architectures import input_size_px
     from dogbreed.nets.finetune import PRETRAINED_DEFAULTS, SCRATCH_DEFAULTS
 
     cfg = copy.deepcopy(cfg)
@@ -74,13 +75,18 @@ def resolve(cfg: DictConfig, *, is_trial: bool = False) -> tuple[DictConfig, dic
             OmegaConf.update(cfg, key, value)
             decided[key] = value
 
+    if cfg.data.root is None and cfg.data.manifest is None and cfg.data.source is None:
+        msg = "No pictures are named: give data.root=DIR, or data.manifest=FILE.csv."
+        raise UserError(msg)
+    weights_size_px = input_size_px(cfg.model.architecture)
     auto = cfg.data.pop("auto")
     from_source = cfg.data.root is None and cfg.data.manifest is None
     # What a source says of itself does not hold for other pictures that are put in its place.
     suits_pretrained = bool(auto.pretrained) or not from_source
     decide("model.pretrained", suits_pretrained and cfg.model.weights is None)
     from_scratch = not cfg.model.pretrained and cfg.model.weights is None
-    _decide_input_size(cfg, decide, auto.input_size_px if from_scratch and from_source else None)
+    scratch_size_px = auto.input_size_px if from_scratch and from_source else None
+    decide("model.input_size_px", scratch_size_px or weights_size_px)
     decide("finetune.mode", "full" if from_scratch else "head")
     if from_scratch and cfg.finetune.mode != "full":
         msg = (
@@ -120,21 +126,12 @@ def check_present(cfg: DictConfig) -> None:
     from omegaconf import OmegaConf
 
     hints = {
-        "data.root": "data.root=DIR",
-        "data.manifest": "data.manifest=FILE.csv",
         "run": "run=RUN_FOLDER",
         "model.architecture": "model.architecture=NAME, any of timm's",
     }
     for key in sorted(OmegaConf.missing_keys(cfg)):
         msg = f"{key} must be given: add {hints.get(key, f'{key}=VALUE')}."
         raise UserError(msg)
-
-
-def _decide_input_size(cfg: DictConfig, decide: Any, scratch_size_px: int | None) -> None:
-    if cfg.model.input_size_px == "auto":
-        from dogbreed.architectures import input_size_px
-
-        decide("model.input_size_px", scratch_size_px or input_size_px(cfg.model.architecture))
 
 
 def _decide_lr(cfg: DictConfig, decide: Any, *, from_scratch: bool) -> None:
