@@ -6,7 +6,6 @@ Public names are loaded on first use, so that ``import dogbreed`` costs nothing.
 from __future__ import annotations
 
 import importlib
-from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -58,6 +57,8 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name == "__version__":
+        from importlib import metadata
+
         return metadata.version("dogbreed")
     if name not in _HOMES:
         msg = f"module 'dogbreed' has no attribute {name!r}"

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import sys
@@ -31,8 +32,6 @@ def run_command(body: Callable[[], int | None]) -> NoReturn:
     try:
         code = body() or 0
         sys.stdout.flush()
-    except UserError as error:
-        code = _complain(sentence_of(error))
     except KeyboardInterrupt:
         sys.stderr.write("Interrupted. What was finished is kept.\n")
         code = 130
@@ -40,9 +39,8 @@ def run_command(body: Callable[[], int | None]) -> NoReturn:
         # The reader has gone (`| head`); there is nobody to tell.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
-    except Exception:  # noqa: BLE001 -- whatever is left is our bug and shows itself
-        traceback.print_exc()
-        code = 1
+    except Exception as error:  # noqa: BLE001 -- the boundary
+        code = _complain_of(error)
     sys.exit(code)
 
 
@@ -51,13 +49,15 @@ def run_hydra_command(config_name: str, task: Callable[[DictConfig], Any]) -> No
 
     Args:
         config_name: Primary configuration under ``conf/``.
-        task: Gets the composed configuration. In a sweep its exceptions must not
-            reach us: a failed trial is a failed trial.
+        task: Gets the composed configuration; returns the objective. In a sweep its
+            exceptions are reported and a failed trial is a failed trial.
     """
 
     def body() -> None:
         import hydra
+        from hydra.core.hydra_config import HydraConfig
         from hydra.errors import HydraException
+        from hydra.types import RunMode
         from omegaconf.errors import OmegaConfBaseException
 
         from dogbreed.config import conf_dir, register_resolvers
@@ -67,13 +67,19 @@ def run_hydra_command(config_name: str, task: Callable[[DictConfig], Any]) -> No
         # Let exceptions through to us instead of Hydra's own report and exit code.
         os.environ["HYDRA_FULL_ERROR"] = "1"
         failures: list[Exception] = []
+        num_trials = 0
 
         def guarded(cfg: DictConfig) -> Any:
+            nonlocal num_trials
+            is_trial = HydraConfig.get().mode == RunMode.MULTIRUN
+            num_trials += is_trial
             try:
                 return task(cfg)
-            except Exception as error:  # noqa: BLE001 -- carried past Hydra's report, raised again below
+            except Exception as error:  # noqa: BLE001 -- carried past Hydra's report; a run's is raised again below
                 failures.append(error)
-                return None
+                if is_trial:
+                    _complain_of(error)
+                return math.nan
 
         sys.argv[1:] = [quote_path(argument) for argument in sys.argv[1:]]
         try:
@@ -85,8 +91,11 @@ def run_hydra_command(config_name: str, task: Callable[[DictConfig], Any]) -> No
         except OSError as error:  # Hydra makes the run folder
             msg = f"The run folder cannot be made ({error}): choose another place with hydra.run.dir=DIR."
             raise UserError(msg) from error
-        if failures:
+        if failures and not num_trials:
             raise failures[0]
+        if num_trials and len(failures) == num_trials:
+            msg = f"None of the {num_trials} trials finished; each one's error is above and in sweep.json."
+            raise UserError(msg)
 
     run_command(body)
 
@@ -98,31 +107,41 @@ def quote_path(argument: str) -> str:
     or the value cannot be read otherwise; a value quoted already stays as it is.
 
     Example:
-        >>> quote_path("data.root=/tmp")
-        'data.root="/tmp"'
-        >>> quote_path("optim.lr=1e-3,3e-3")
-        'optim.lr=1e-3,3e-3'
+        >>> quote_path("data.root=~/my photos (2026)")
+        'data.root="~/my photos (2026)"'
+        >>> [quote_path(argument) for argument in ("data.root=/tmp", "data.root=null", "optim.lr=1e-3,3e-3")]
+        ['data.root=/tmp', 'data.root=null', 'optim.lr=1e-3,3e-3']
     """
     key, equals, value = argument.partition("=")
     if not equals or not value or value[0] in "'\"" or not _PATH_KEYS.fullmatch(key):
         return argument
-    if Path(value).expanduser().exists() or not _is_readable(argument):
-        escaped = re.sub(r'(\\+)(?="|$)', r"\1\1", value).replace('"', '\\"').replace("${", "\\${")
-        return f'{key}="{escaped}"'
-    return argument
+    try:
+        is_plain = _read(argument) == value
+    except ValueError:
+        pass
+    else:
+        if is_plain or not Path(value).expanduser().exists():
+            return argument
+    escaped = re.sub(r'(\\+)(?="|$)', r"\1\1", value).replace('"', '\\"').replace("${", "\\${")
+    return f'{key}="{escaped}"'
 
 
-def _is_readable(argument: str) -> bool:
+def _read(argument: str) -> Any:
+    """Return what Hydra takes an override's value for; ValueError if it cannot read it."""
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.errors import HydraException
 
     try:
-        OverridesParser.create().parse_override(argument)
-    except HydraException:
-        return False
-    return True
+        override = OverridesParser.create().parse_override(argument)
+    except HydraException as error:
+        raise ValueError from error
+    return override if override.is_sweep_override() else override.value()
 
 
-def _complain(sentence: str) -> int:
-    sys.stderr.write(f"Error: {sentence}\n")
-    return 2
+def _complain_of(error: Exception) -> int:
+    """Print what the user can mend as a sentence, anything else, our bug, with its traceback; return the exit code."""
+    if isinstance(error, UserError):
+        sys.stderr.write(f"Error: {sentence_of(error)}\n")
+        return 2
+    traceback.print_exception(error)
+    return 1

@@ -166,6 +166,8 @@ class ImageDataModule(L.LightningDataModule):
             collate_fn=collate,
             pin_memory=torch.cuda.is_available(),
             persistent_workers=self.num_workers > 0,
+            # The global one is dropout's, and how often a loader draws depends on its workers.
+            generator=torch.Generator().manual_seed(self.seed),
             **options,
         )
         return loader

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dogbreed.command import run_hydra_command
-from dogbreed.errors import UserError, sentence_of
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -18,15 +16,17 @@ def main() -> None:
     run_hydra_command("train", train)
 
 
-def train(cfg: DictConfig) -> float | list[float] | None:
+def train(cfg: DictConfig) -> float | list[float]:
     """Train once, as Hydra's task function.
 
     Args:
         cfg: The composed configuration.
 
     Returns:
-        The objective's value (values, if it is a list); NaN for a failed trial,
-        so that a sweep goes on.
+        The objective's value; values, if it is a list.
+
+    Raises:
+        UserError: as `dogbreed.fit_run`.
     """
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
@@ -35,19 +35,7 @@ def train(cfg: DictConfig) -> float | list[float] | None:
 
     hydra_cfg = HydraConfig.get()
     is_trial = hydra_cfg.mode == RunMode.MULTIRUN
-    try:
-        return fit_run(cfg, Path(hydra_cfg.runtime.output_dir), is_trial=is_trial).objective
-    except UserError as error:
-        if not is_trial:
-            raise
-        sys.stderr.write(f"Error: {sentence_of(error)}\n")
-    except Exception:
-        if not is_trial:
-            raise
-        import traceback
-
-        traceback.print_exc()
-    return float("nan")
+    return fit_run(cfg, Path(hydra_cfg.runtime.output_dir), is_trial=is_trial).objective
 
 
 if __name__ == "__main__":

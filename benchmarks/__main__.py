@@ -1,0 +1,28 @@
+"""``python -m benchmarks [NAME …]``: run benchmarks, print and keep their rows."""
+
+import argparse
+import importlib
+import time
+
+from benchmarks.record import save, table
+
+NAMES = ("startup", "step", "sample", "head")  # the quick ones first
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure what dogbreed claims.")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"some of {', '.join(NAMES)}; all by default")
+    chosen = parser.parse_args().names or NAMES
+    if unknown := set(chosen) - set(NAMES):
+        parser.error(f"{', '.join(sorted(unknown))} does not exist; there are {', '.join(NAMES)}")
+    for name in chosen:
+        print(f"{name} …", flush=True)
+        started = time.perf_counter()
+        rows = importlib.import_module(f"benchmarks.{name}").run()
+        if rows:
+            file = save(name, rows)
+            print(f"{table(rows)}\n{file}, {time.perf_counter() - started:.0f} s\n", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,223 @@
+"""The run folder: what is in it, who may write to it, and what a run that went wrong leaves behind."""
+
+import csv
+import json
+import os
+import socket
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from helpers import QUICK, make_tree
+from PIL import Image
+
+from dogbreed import ImageClassifier, UserError, compose, fit_run, load_model
+from dogbreed.fit.run_folder import RunFolder, read_state
+from dogbreed.model_folder import verify_model
+
+
+def quick(root, *more):
+    return compose([*QUICK, "data=folder", f"data.root='{root}'", *more])
+
+
+def rows_of(file):
+    with file.open(newline="", encoding="utf-8") as stream:
+        return list(csv.DictReader(stream))
+
+
+# -- a finished run ----------------------------------------------------------
+
+
+def test_everything_that_the_contract_names_is_there(finished_run):
+    names = {path.name for path in finished_run.run_dir.iterdir()}
+    expected = {"checkpoints", "metrics.json", "metrics.csv", "curves.png", "predictions.csv", "model", "run.json"}
+    assert expected | {"tensorboard"} == names  # and run.lock is gone
+    model = {path.name for path in finished_run.model_dir.iterdir()}
+    assert model == {"model.safetensors", "model.json", "training_config.yaml", "example.jpg", "example.json"}
+    assert {path.name for path in (finished_run.run_dir / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
+    assert any("tfevents" in path.name for path in (finished_run.run_dir / "tensorboard").rglob("*"))
+    assert read_state(finished_run.run_dir)["state"] == "completed"
+
+
+def test_metrics_are_those_of_the_predictions(finished_run):
+    metrics = json.loads((finished_run.run_dir / "metrics.json").read_text())
+    assert metrics == finished_run.metrics
+    rows = rows_of(finished_run.run_dir / "predictions.csv")
+    for split, prefix, count in (("valid", "val", 9), ("test", "test", 12)):
+        own = [row for row in rows if row["split"] == split]
+        assert len(own) == len({row["file"] for row in own}) == count
+        share = sum(row["label"] == row["predicted"] for row in own) / count
+        assert metrics[f"{prefix}/acc_top1"] == pytest.approx(share)
+        assert all(0 < float(row["probability"]) <= 1 for row in own)
+    assert {"train/acc_top1", "val/loss", "test/f1_macro", "seconds", "images_per_second"} <= metrics.keys()
+    assert 0 <= metrics["data_wait_share"] <= 1
+
+
+def test_a_row_an_epoch(finished_run):
+    rows = rows_of(finished_run.run_dir / "metrics.csv")
+    assert [int(row["epoch"]) for row in rows] == [1, 2, 3, 4]
+    assert [int(row["step"]) for row in rows] == [3, 6, 9, 12]
+    assert float(rows[0]["images_per_second"]) > 0
+    assert {"train/loss", "val/acc_top1", "lr/head", "lr/backbone"} <= rows[0].keys()
+
+
+def test_best_is_the_best_and_last_is_the_last(finished_run):
+    checkpoints = finished_run.run_dir / "checkpoints"
+    best, last = (torch.load(checkpoints / f"{name}.ckpt", weights_only=True) for name in ("best", "last"))
+    accuracy = [float(row["val/acc_top1"]) for row in rows_of(finished_run.run_dir / "metrics.csv")]
+    assert last["epoch"] == 3
+    assert accuracy[best["epoch"]] == max(accuracy)
+    assert finished_run.metrics["val/acc_top1"] == pytest.approx(max(accuracy), abs=1e-5)
+    # The model folder holds the best weights, not the last.
+    net = load_model(finished_run.run_dir).net.state_dict()
+    assert all(torch.equal(best["state_dict"][f"net.{name}"], tensor) for name, tensor in net.items())
+
+
+def test_a_checkpoint_loads_where_nothing_of_ours_but_the_class_is_known(finished_run):
+    file = finished_run.run_dir / "checkpoints" / "best.ckpt"
+    model = ImageClassifier.load_from_checkpoint(file, map_location="cpu", weights_only=True)
+    assert model.class_names == ("blue", "green", "red")
+
+
+def test_the_curves_are_a_picture_with_curves(finished_run):
+    with Image.open(finished_run.run_dir / "curves.png") as picture:
+        assert picture.width > 1000
+        pixels = np.asarray(picture.convert("RGB")).reshape(-1, 3)
+    for color in ((0x9A, 0xA5, 0xB1), (0xC2, 0x41, 0x0C)):
+        assert (np.abs(pixels.astype(int) - color).max(axis=1) < 10).sum() > 200
+
+
+def test_the_model_folder_answers_as_it_did(finished_run):
+    assert verify_model(finished_run.run_dir) < 1e-5
+
+
+# -- what the numbers depend on ----------------------------------------------
+
+
+def numbers(metrics):
+    return {key: value for key, value in metrics.items() if key.startswith(("train/", "val/", "test/"))}
+
+
+def test_the_same_seed_gives_the_same_numbers_whatever_loads_the_data(tree, tmp_path):
+    runs = [
+        fit_run(quick(tree, f"seed={seed}", f"data.num_workers={workers}"), tmp_path / str(number))
+        for number, (seed, workers) in enumerate([(0, 0), (0, 2), (1, 0)])
+    ]
+    assert numbers(runs[0].metrics) == numbers(runs[1].metrics)
+    assert numbers(runs[0].metrics) != numbers(runs[2].metrics)
+
+
+def test_a_run_without_a_seed_is_a_run(tree, tmp_path):
+    assert fit_run(quick(tree, "seed=null"), tmp_path / "run").metrics["val/loss"] > 0
+
+
+def test_a_trial_leaves_the_test_split_alone(tree, tmp_path):
+    result = fit_run(quick(tree), tmp_path / "run", is_trial=True)
+    assert not any(key.startswith("test/") for key in result.metrics)
+    assert {row["split"] for row in rows_of(result.run_dir / "predictions.csv")} == {"valid"}
+
+
+def test_objective_drives_what_is_kept_and_what_is_returned(tree, tmp_path):
+    result = fit_run(quick(tree, "objective=[val/loss,seconds]", "trainer.max_epochs=3"), tmp_path / "run")
+    losses = [float(row["val/loss"]) for row in rows_of(result.run_dir / "metrics.csv")]
+    best = torch.load(result.run_dir / "checkpoints" / "best.ckpt", weights_only=True)
+    assert losses[best["epoch"]] == min(losses)
+    assert result.objective == [result.metrics["val/loss"], result.metrics["seconds"]]
+
+
+def test_data_without_a_test_split(tmp_path):
+    root = make_tree(tmp_path / "two", {"train": 8, "valid": 3})
+    result = fit_run(quick(root), tmp_path / "run")
+    assert "val/acc_top1" in result.metrics
+    assert "test/acc_top1" not in result.metrics
+
+
+def test_checkpoints_can_live_elsewhere(tree, tmp_path):
+    fit_run(quick(tree, f"checkpoint_dir='{tmp_path / 'kept'}'"), tmp_path / "run")
+    assert (tmp_path / "kept" / "best.ckpt").is_file()
+    assert not (tmp_path / "run" / "checkpoints").exists()
+
+
+def test_gradient_accumulation_and_fast_dev_run(tree, tmp_path):
+    fit_run(quick(tree, "trainer.accumulate_grad_batches=2"), tmp_path / "a")
+    assert fit_run(quick(tree, "trainer.fast_dev_run=true"), tmp_path / "b").metrics["val/loss"] > 0
+
+
+# -- whose folder it is ------------------------------------------------------
+
+
+def test_a_finished_run_is_not_overwritten(finished_run, tree):
+    before = (finished_run.run_dir / "metrics.json").read_bytes()
+    with pytest.raises(UserError, match=r"holds a finished run: choose another folder \(hydra.run.dir=DIR\)"):
+        fit_run(quick(tree), finished_run.run_dir)
+    assert (finished_run.run_dir / "metrics.json").read_bytes() == before
+
+
+def test_a_live_run_keeps_its_folder(tree, tmp_path):
+    (tmp_path / "run.lock").write_text(json.dumps({"pid": os.getpid(), "host": socket.gethostname()}))
+    with pytest.raises(UserError, match=rf"belongs to a run that is going on \(process {os.getpid()} on"):
+        fit_run(quick(tree), tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["run.lock"]
+
+
+@pytest.mark.parametrize("lock", ["dead", "damaged"])
+def test_a_dead_runs_folder_can_be_used_again(tree, tmp_path, lock):
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    content = {"dead": json.dumps({"pid": dead.pid, "host": socket.gethostname()}), "damaged": '{"pid": 1'}[lock]
+    (tmp_path / "run.lock").write_text(content)
+    if lock == "damaged":
+        with pytest.raises(UserError, match="delete .*run.lock if that run is dead"):
+            fit_run(quick(tree), tmp_path)
+    else:
+        assert fit_run(quick(tree), tmp_path).metrics
+        assert not (tmp_path / "run.lock").exists()
+
+
+def test_another_machines_lock_is_not_judged_from_here(tmp_path):
+    (tmp_path / "run.lock").write_text(json.dumps({"pid": 1, "host": "elsewhere"}))
+    with pytest.raises(UserError, match="process 1 on elsewhere"), RunFolder(tmp_path).occupied():
+        pytest.fail("taken")
+
+
+# -- what goes wrong ---------------------------------------------------------
+
+
+def test_a_failed_run_says_so(tmp_path):
+    with pytest.raises(UserError, match="nowhere is not a folder"):
+        fit_run(quick(tmp_path / "nowhere"), tmp_path / "run")
+    state = read_state(tmp_path / "run")
+    assert state["state"] == "failed"
+    assert str(tmp_path / "nowhere") in state["error"]
+    assert not (tmp_path / "run" / "run.lock").exists()
+
+
+def test_an_interrupted_run_says_so(tmp_path):
+    with pytest.raises(KeyboardInterrupt), RunFolder(tmp_path / "run").occupied():
+        raise KeyboardInterrupt
+    assert read_state(tmp_path / "run")["state"] == "interrupted"
+
+
+@pytest.mark.parametrize(
+    ("more", "match"),
+    [
+        (["data.batch_size=64"], r"64.*24.*set data.batch_size=24 or lower"),
+        (["data.batch_size=0"], r"data.batch_size=0 must be at least 1"),
+        (["data.num_workers=-1"], r"data.num_workers=-1"),
+        (["optim.lr=-1"], r"lr=-1"),
+        (["model.dropout=1.5"], r"dropout=1.5"),
+        (["augment.crop_scale=[0.5,2]"], r"crop_scale"),
+        (["data.on_bad_file=ignore"], r"on_bad_file=ignore"),
+    ],
+)
+def test_numbers_out_of_range(tree, tmp_path, more, match):
+    with pytest.raises(UserError, match=match):
+        fit_run(quick(tree, *more), tmp_path / "run")
+
+
+def test_a_file_where_the_run_folder_should_be(tree, tmp_path):
+    (tmp_path / "taken").write_text("")
+    with pytest.raises(UserError, match=r"taken.*hydra.run.dir=DIR"):
+        fit_run(quick(tree), tmp_path / "taken" / "run")

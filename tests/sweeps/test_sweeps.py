@@ -1,0 +1,104 @@
+"""Sweeps: what they record, how they rank, and that one bad trial is one bad row."""
+
+import json
+
+import pytest
+from helpers import QUICK
+
+from dogbreed.sweeps.record import collect_trials, rank_trials, sweep_table, write_sweep
+
+
+def trial(number, value, state="completed", **more):
+    overrides = more.pop("overrides", [f"optim.lr={number}"])
+    return {"number": number, "overrides": overrides, "values": [value], "state": state, "error": None} | {
+        "seconds": 1.0,
+        "run_folder": str(number),
+        **more,
+    }
+
+
+@pytest.mark.parametrize(("mode", "order"), [("max", [1, 3, 0, 2, 4]), ("min", [0, 1, 3, 2, 4])])
+def test_ranking(mode, order):
+    trials = [trial(0, 0.1), trial(1, 0.9), trial(2, None, "failed"), trial(3, 0.9), trial(4, float("nan"))]
+    assert [one["number"] for one in rank_trials(trials, mode)] == order
+
+
+def test_the_table_shows_what_tells_trials_apart():
+    trials = [
+        trial(0, 0.5, overrides=["model=a", "seed=1"]),
+        trial(1, None, "failed", overrides=["model=b", "seed=1"], error="No room."),
+    ]
+    table = sweep_table({"trials": trials, "objective": ["val/acc_top1"], "objective_mode": "max"})
+    assert "seed=1" not in table
+    assert table.splitlines()[2].split() == ["0", "model=a", "0.5", "1", "completed"]
+    assert "failed: No room." in table.splitlines()[3]
+    alone = sweep_table({"trials": trials[:1], "objective": ["val/acc_top1"], "objective_mode": "max"})
+    assert "model=a seed=1" in alone
+
+
+def test_a_sweep_that_was_killed_can_be_read(tmp_path):
+    for number, files in {
+        "0": {"run.json": '{"state": "completed", "seconds": 2.5}', "metrics.json": '{"val/loss": 0.5}'},
+        "1": {"run.json": '{"state": "running"}'},
+        "2": {"run.json": '{"state": "comp'},
+        "10": {},
+    }.items():
+        (tmp_path / number / ".hydra").mkdir(parents=True)
+        (tmp_path / number / ".hydra" / "overrides.yaml").write_text("- seed=1\n")
+        for name, text in files.items():
+            (tmp_path / number / name).write_text(text)
+    (tmp_path / "notes").mkdir()
+    trials = collect_trials(tmp_path, ["val/loss"])
+    assert [one["number"] for one in trials] == [0, 1, 2, 10]
+    assert [one["state"] for one in trials] == ["completed", "running", "failed", "failed"]
+    assert [one["values"] for one in trials] == [[0.5], [None], [None], [None]]
+
+
+def test_a_sweep_without_one_good_trial_has_no_best(tmp_path):
+    sweep = write_sweep(tmp_path, engine="basic", search_space=[], objectives=["val/loss"], mode="min")
+    assert sweep["best"] is None
+    assert json.loads((tmp_path / "sweep.json").read_text()) == sweep
+
+
+def sweep_of(tree, tmp_path, cli, *overrides):
+    answer = cli("train", "-m", *QUICK, "data=folder", f"data.root={tree}", f"hydra.sweep.dir={tmp_path}/s", *overrides)
+    return answer, json.loads((tmp_path / "s" / "sweep.json").read_text())
+
+
+def test_a_failed_trial_is_a_row_not_the_end(tree, tmp_path, cli):
+    answer, sweep = sweep_of(tree, tmp_path, cli, "data.batch_size=8,99", "optim.lr=-1,1e-6,1e-2")
+    assert answer.code == 0, answer.err
+    states = ["failed", "completed", "completed", "failed", "failed", "failed"]
+    assert [one["state"] for one in sweep["trials"]] == states
+    assert set(sweep) == {"engine", "search_space", "objective", "objective_mode", "trials", "best"}
+    assert sweep["engine"] == "basic"
+    assert "optim.lr=-1,1e-6,1e-2" in sweep["search_space"]
+    assert sweep["objective"] == ["val/acc_top1"]
+    assert sweep["best"] == 2
+    first = sweep["trials"][0]
+    assert first["values"] == [None]
+    assert "lr=-1" in first["error"]
+    done = sweep["trials"][2]
+    assert {"optim.lr=0.01", "data.batch_size=8"} <= set(done["overrides"])
+    metrics = json.loads((tmp_path / "s" / done["run_folder"] / "metrics.json").read_text())
+    assert done["values"] == [metrics["val/acc_top1"]]
+    assert not any(key.startswith("test/") for key in metrics)
+    # One table at the end, the best first.
+    table = answer.out[answer.out.rindex("trial  overrides") :]
+    assert table.splitlines()[2].split()[:3] == ["2", "data.batch_size=8", "optim.lr=0.01"]
+    assert table.count("failed: ") == 4
+    assert answer.err.count("Error: ") == 4
+    assert "Traceback" not in answer.err
+
+
+def test_a_sweep_of_failures_only_is_a_failure(tree, tmp_path, cli):
+    answer, sweep = sweep_of(tree, tmp_path, cli, "optim.lr=-1,-2")
+    assert answer.code == 2
+    assert sweep["best"] is None
+    assert "None of the 2 trials" in answer.err
+
+
+def test_an_ambiguous_list_without_m_is_explained(cli):
+    answer = cli("train", "optim.lr=1e-3,3e-3")
+    assert answer.code == 2
+    assert "add -m to sweep over them, or write a list as optim.lr=[1e-3,3e-3]" in answer.err
