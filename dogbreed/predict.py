@@ -41,9 +41,10 @@ def predict(argv: Sequence[str]) -> int:
         UserError: no model folder, no such picture, or nothing to classify.
     """
     args = _parse(argv)
-    if args.top_k < 1:
-        msg = f"--top-k {args.top_k} must be at least 1."
-        raise UserError(msg)
+    for option, number in (("--top-k", args.top_k), ("--batch-size", args.batch_size)):
+        if number < 1:
+            msg = f"{option} {number} must be at least 1."
+            raise UserError(msg)
     files = list(_list_pictures(args.pictures))
     if not files:
         msg = f"No files in {', '.join(args.pictures)}."

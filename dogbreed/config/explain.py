@@ -13,6 +13,8 @@ from omegaconf import DictConfig, OmegaConf
 from dogbreed.config.places import conf_dir, group_options
 from dogbreed.errors import did_you_mean
 
+# Groups to which users add nodes of their own.
+_OPEN_GROUPS = ("callbacks", "logger")
 _OVERRIDDEN = re.compile(r"Could not override '([^']+)'")
 
 
@@ -54,6 +56,8 @@ def _explain_option(path: str, options: list[str]) -> str:
 
 def _explain_key(key: str, config_name: str) -> str:
     group, _, name = key.partition(".")
+    if group in _OPEN_GROUPS and name:
+        return f"{key} does not exist: to add one, put + before it, +{key}=VALUE."
     files = [conf_dir() / group / f"{option}.yaml" for option in group_options().get(group, [])]
     others = [file.stem for file in files if name and OmegaConf.select(_load(file), name) is not None]
     if others:

@@ -7,6 +7,7 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dogbreed.config.types import check_types
 from dogbreed.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:
@@ -29,6 +30,32 @@ REFERENCE_BATCH = 32
 # Keys whose values are files or folders.
 PATH_KEYS = ("data.root", "data.manifest", "data.source.folder", "model.weights", "checkpoint_dir")
 
+# Keys that may be `auto`, besides those for which it is Lightning's own word.
+AUTO_KEYS = frozenset(
+    {
+        "model.pretrained",
+        "model.input_size_px",
+        "finetune.mode",
+        "finetune.backbone_lr_scale",
+        "finetune.batchnorm",
+        "optim.lr",
+        "data.num_workers",
+        "trainer.precision",
+        "test_after_fit",
+        "objective_mode",
+    }
+)
+
+# Types of the keys that no signature names.
+KEY_TYPES = {
+    "seed": int | None,
+    "objective": str | list,
+    "objective_mode": str,
+    "test_after_fit": bool,
+    "checkpoint_dir": str | None,
+    "optim.lr_per_256": float | None,
+}
+
 # What a run may be judged by. The test split is no part of it.
 OBJECTIVES = (
     *(f"{split}/{name}" for split in ("val", "train") for name in ("acc_top1", "acc_top5", "f1_macro", "loss")),
@@ -39,6 +66,8 @@ OBJECTIVES = (
 # Below this many cores a second loader process would only take time from training.
 CPU_CORES_PER_WORKER = 4
 MAX_WORKERS = 16
+
+MAX_SEED = 2**32 - 1  # NumPy's
 
 
 def resolve(cfg: DictConfig, *, is_trial: bool = False) -> tuple[DictConfig, dict[str, Any]]:
@@ -53,7 +82,8 @@ def resolve(cfg: DictConfig, *, is_trial: bool = False) -> tuple[DictConfig, dic
         was decided by key.
 
     Raises:
-        UserError: a required key is missing or two keys contradict each other.
+        UserError: a required key is missing, a value is of the wrong kind, or two keys
+            contradict each other.
     """
     from omegaconf import OmegaConf
 
@@ -64,6 +94,7 @@ def resolve(cfg: DictConfig, *, is_trial: bool = False) -> tuple[DictConfig, dic
     OmegaConf.set_struct(cfg, False)
     OmegaConf.resolve(cfg)
     check_present(cfg)
+    check_types(cfg, KEY_TYPES, AUTO_KEYS)
     for key in PATH_KEYS:
         value = OmegaConf.select(cfg, key)
         if value is not None:  # the run folder must be readable from other folders, too
@@ -175,6 +206,9 @@ def _check_values(cfg: DictConfig) -> None:
     """Refuse what no constructor would refuse with a sentence of ours."""
     import torch
 
+    if cfg.seed is not None and not 0 <= cfg.seed <= MAX_SEED:
+        msg = f"seed={cfg.seed} must be between 0 and {MAX_SEED}, or null."
+        raise UserError(msg)
     epochs, steps = cfg.trainer.max_epochs, cfg.trainer.max_steps
     if not isinstance(epochs, int) or epochs < 1:
         msg = f"trainer.max_epochs={epochs} trains nothing: give a whole number from 1."

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 from typing import Any
 
 import lightning as L
 import torch
+from hydra.errors import InstantiationException
+from hydra.utils import get_object
 from hydra.utils import instantiate as hydra_instantiate
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig
 
 from dogbreed.classifier import ImageClassifier
@@ -24,9 +28,17 @@ def instantiate(node: DictConfig, **arguments: Any) -> Any:
     """Build the object of a ``_target_`` node, from plain lists and dicts.
 
     OmegaConf's containers would end up in checkpoints, which then load nowhere else.
+
+    Raises:
+        UserError: what ``_target_`` names is not there.
     """
-    # Partial first: arguments given to Hydra's own call are turned into configuration, dataclasses into dicts.
-    return hydra_instantiate(node, _convert_="all", _partial_=True)(**arguments)
+    try:
+        # Partial first: arguments given to Hydra's own call are turned into configuration, dataclasses into dicts.
+        build = hydra_instantiate(node, _convert_="all", _partial_=True)
+    except InstantiationException as error:
+        msg = f"_target_={node.get('_target_')} cannot be built: {str(error).splitlines()[0]}"
+        raise UserError(msg) from error
+    return build(**arguments)
 
 
 def build(cfg: DictConfig) -> tuple[ImageDataModule, ImageClassifier]:
@@ -63,17 +75,24 @@ def build(cfg: DictConfig) -> tuple[ImageDataModule, ImageClassifier]:
 def build_trainer(cfg: DictConfig, folder: RunFolder, record: EpochRecord) -> L.Trainer:
     """Build the Lightning trainer of a resolved configuration."""
     objective = objectives(cfg)[0]
-    loggers = []
-    for node in (cfg.logger or {}).values():
-        directory = {"save_dir": str(folder.path)} if "save_dir" in node and node.save_dir is None else {}
-        loggers.append(instantiate(node, **directory))
+    loggers = [_build_logger(node, folder) for node in (cfg.logger or {}).values()]
     more = [instantiate(node) for node in (cfg.callbacks or {}).values()]
-    trainer: L.Trainer = instantiate(
-        cfg.trainer,
-        default_root_dir=str(folder.path),
-        logger=loggers or False,
-        callbacks=build_callbacks(folder.checkpoints, objective, cfg.objective_mode, record, more),
-        plugins=[WholeCheckpointIO()],
-        use_distributed_sampler=False,
-    )
+    try:
+        trainer: L.Trainer = instantiate(
+            cfg.trainer,
+            default_root_dir=str(folder.path),
+            logger=loggers or False,
+            callbacks=build_callbacks(folder.checkpoints, objective, cfg.objective_mode, record, more),
+            plugins=[WholeCheckpointIO()],
+            use_distributed_sampler=False,
+        )
+    except (MisconfigurationException, ValueError) as error:
+        msg = f"Lightning refuses the trainer.* keys: {str(error).splitlines()[0]}"
+        raise UserError(msg) from error
     return trainer
+
+
+def _build_logger(node: DictConfig, folder: RunFolder) -> Any:
+    """Build a logger that writes into the run folder, unless it is told another place or needs none."""
+    takes_place = "save_dir" in inspect.signature(get_object(node._target_)).parameters
+    return instantiate(node, **({"save_dir": str(folder.path)} if takes_place and "save_dir" not in node else {}))

@@ -29,6 +29,7 @@ NEEDED = {
 GIVEN = {
     "dogbreed.classifier.ImageClassifier": {"class_names", "optim", "finetune"},
     "dogbreed.datamodule.ImageDataModule": {"augment", "seed"},
+    "lightning.pytorch.loggers.TensorBoardLogger": {"save_dir"},
 }
 
 
@@ -166,17 +167,41 @@ def test_paths_become_absolute(tmp_path, monkeypatch):
         (["data=folder"], r"No pictures are named: give data.root=DIR"),
         (["model=timm"], r"model.architecture must be given"),
         (["trainer.max_epochs=0"], r"trainer.max_epochs=0 trains nothing"),
-        (["trainer.max_epochs=1.5"], r"trainer.max_epochs=1.5 trains nothing"),
+        (["trainer.max_epochs=1.5"], r"trainer.max_epochs=1.5 must be a whole number"),
         (["trainer.max_steps=0"], r"trainer.max_steps=0 trains nothing"),
         (["trainer.devices=2"], r"trainer.devices=2: this version trains on one device"),
         (["finetune=head"], r"finetune=head keeps the backbone .* model.pretrained=true or model.weights=FILE"),
         (["model.architecture=resnet5O"], r"Did you mean resnet50"),
         (["objective_mode=most"], r"objective_mode=most is unknown"),
+        (["seed=-1"], r"seed=-1 must be between 0 and"),
     ],
 )
 def test_contradictions_are_one_sentence(overrides, match):
     with pytest.raises(UserError, match=match):
         resolved(*overrides)
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("seed=first", "seed=first must be a whole number or null"),
+        ("seed=1.5", "seed=1.5 must be a whole number or null"),
+        ("objective=5", "objective=5 must be a text or a list"),
+        ("data.batch_size=auto", "data.batch_size=auto must be a whole number"),
+        ("data.batch_size=true", "data.batch_size=true must be a whole number"),
+        ("data.source.num_train=x", "data.source.num_train=x must be a whole number"),
+        ("model.architecture=5", "model.architecture=5 must be a text"),
+        ("model.channels_last=1", "model.channels_last=1 must be true or false"),
+        ("optim.lr=fast", "optim.lr=fast must be a number"),
+        ("optim.lr_per_256=x", "optim.lr_per_256=x must be a number or null"),
+        ("augment.crop_scale=0.5", "augment.crop_scale=0.5 must be a list"),
+        ("trainer.precision=8", "trainer.precision=8 must be one of 64, 32, 16, "),
+        ("trainer.gradient_clip_val=[1]", r"trainer.gradient_clip_val=\[1\] must be a number or null"),
+    ],
+)
+def test_a_value_of_the_wrong_kind(override, expected):
+    with pytest.raises(UserError, match=f"^{expected}"):
+        resolved(override)
 
 
 def test_a_gpu_where_there_is_none():
