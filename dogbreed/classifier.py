@@ -112,7 +112,7 @@ class ImageClassifier(L.LightningModule):
     def forward(self, images_BCSS: Tensor) -> Tensor:
         """Compute ``(B, K)`` logits of raw uint8 pixels, or of pictures that are normalised already."""
         if images_BCSS.dtype == torch.uint8:
-            images_BCSS = self.preprocessing.normalize(images_BCSS)
+            images_BCSS = self.preprocessing.normalize(images_BCSS).to(self.dtype)  # bf16-true, 64-true
         return self.net(images_BCSS)  # type: ignore[no-any-return]
 
     def training_step(self, batch: Batch | Sequence[Tensor], batch_idx: int) -> Tensor:
@@ -190,7 +190,10 @@ class ImageClassifier(L.LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Build all parameter groups and one schedule over the whole run, stepped every step."""
-        optimizer = build_optimizer(build_param_groups(self.net, self.optim, self.finetune), self.optim)
+        # Fused optimisers take off the loss scale themselves, after Lightning would have clipped: it refuses the two.
+        clips_scaled = bool(self.trainer.gradient_clip_val) and "mixed" in str(self.trainer.precision)
+        groups = build_param_groups(self.net, self.optim, self.finetune)
+        optimizer = build_optimizer(groups, self.optim, may_fuse=not clips_scaled)
         total_steps = max(1, int(self.trainer.estimated_stepping_batches))
         steps_per_epoch = max(1, round(total_steps / max(1, self.trainer.max_epochs or 1)))
         scheduler = build_scheduler(optimizer, self.optim, self.finetune, total_steps, steps_per_epoch)

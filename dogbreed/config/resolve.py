@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -87,9 +88,6 @@ def resolve(cfg: DictConfig, *, is_trial: bool = False) -> tuple[DictConfig, dic
     """
     from omegaconf import OmegaConf
 
-    from dogbreed.architectures import input_size_px
-    from dogbreed.nets.finetune import PRETRAINED_DEFAULTS, SCRATCH_DEFAULTS
-
     cfg = copy.deepcopy(cfg)
     OmegaConf.set_struct(cfg, False)
     OmegaConf.resolve(cfg)
@@ -109,24 +107,7 @@ def resolve(cfg: DictConfig, *, is_trial: bool = False) -> tuple[DictConfig, dic
     if cfg.data.root is None and cfg.data.manifest is None and cfg.data.source is None:
         msg = "No pictures are named: give data.root=DIR, or data.manifest=FILE.csv."
         raise UserError(msg)
-    weights_size_px = input_size_px(cfg.model.architecture)
-    auto = cfg.data.pop("auto")
-    from_source = cfg.data.root is None and cfg.data.manifest is None
-    # What a source says of itself does not hold for other pictures that are put in its place.
-    suits_pretrained = bool(auto.pretrained) or not from_source
-    decide("model.pretrained", suits_pretrained and cfg.model.weights is None)
-    from_scratch = not cfg.model.pretrained and cfg.model.weights is None
-    scratch_size_px = auto.input_size_px if from_scratch and from_source else None
-    decide("model.input_size_px", scratch_size_px or weights_size_px)
-    decide("finetune.mode", "full" if from_scratch else "head")
-    if from_scratch and cfg.finetune.mode != "full":
-        msg = (
-            f"finetune={cfg.finetune.mode} keeps the backbone as it was, and without pretrained weights it knows "
-            "nothing: use finetune=full, model.pretrained=true or model.weights=FILE."
-        )
-        raise UserError(msg)
-    for name, value in (SCRATCH_DEFAULTS if from_scratch else PRETRAINED_DEFAULTS).items():
-        decide(f"finetune.{name}", value)
+    from_scratch = _decide_beginning(cfg, decide)
     _decide_lr(cfg, decide, from_scratch=from_scratch)
     decide("test_after_fit", not is_trial)
     decide("objective_mode", objective_mode(cfg))
@@ -165,7 +146,33 @@ def check_present(cfg: DictConfig) -> None:
         raise UserError(msg)
 
 
-def _decide_lr(cfg: DictConfig, decide: Any, *, from_scratch: bool) -> None:
+def _decide_beginning(cfg: DictConfig, decide: Callable[[str, Any], None]) -> bool:
+    """Decide on weights, input size and what trains; return whether training begins from scratch."""
+    from dogbreed.architectures import input_size_px
+    from dogbreed.nets.finetune import PRETRAINED_DEFAULTS, SCRATCH_DEFAULTS
+
+    weights_size_px = input_size_px(cfg.model.architecture)
+    auto = cfg.data.pop("auto")
+    from_source = cfg.data.root is None and cfg.data.manifest is None
+    # What a source says of itself does not hold for other pictures that are put in its place.
+    suits_pretrained = bool(auto.pretrained) or not from_source
+    decide("model.pretrained", suits_pretrained and cfg.model.weights is None)
+    from_scratch = not cfg.model.pretrained and cfg.model.weights is None
+    scratch_size_px = auto.input_size_px if from_scratch and from_source else None
+    decide("model.input_size_px", scratch_size_px or weights_size_px)
+    decide("finetune.mode", "full" if from_scratch else "head")
+    if from_scratch and cfg.finetune.mode != "full":
+        msg = (
+            f"finetune={cfg.finetune.mode} keeps the backbone as it was, and without pretrained weights it knows "
+            "nothing: use finetune=full, model.pretrained=true or model.weights=FILE."
+        )
+        raise UserError(msg)
+    for name, value in (SCRATCH_DEFAULTS if from_scratch else PRETRAINED_DEFAULTS).items():
+        decide(f"finetune.{name}", value)
+    return from_scratch
+
+
+def _decide_lr(cfg: DictConfig, decide: Callable[[str, Any], None], *, from_scratch: bool) -> None:
     batch = int(cfg.data.batch_size) * int(cfg.trainer.accumulate_grad_batches)
     per_256 = cfg.optim.pop("lr_per_256")
     if per_256 is not None:

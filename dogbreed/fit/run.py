@@ -113,6 +113,9 @@ def _fit(trainer: L.Trainer, classifier: ImageClassifier, data: ImageDataModule)
     if trainer.state.status == TrainerStatus.INTERRUPTED:
         raise KeyboardInterrupt
     kept = next(c for c in trainer.checkpoint_callbacks if isinstance(c, ModelCheckpoint) and c.monitor)
+    # Float32, as the model folder will hold it, after precision=bf16-true; on the device, from which Lightning
+    # takes the module when training ends.
+    classifier.to(trainer.strategy.root_device, torch.float32)
     if not kept.best_model_path:  # fast_dev_run keeps none
         return None
     best = torch.load(kept.best_model_path, map_location="cpu", weights_only=True)

@@ -134,10 +134,16 @@ def build_param_groups(net: nn.Module, optim: OptimSettings, finetune: FinetuneS
     ]
 
 
-def build_optimizer(groups: Sequence[dict[str, Any]], optim: OptimSettings) -> Optimizer:
-    """Make the optimiser, in the fused form where the parameters' device has one."""
+def build_optimizer(groups: Sequence[dict[str, Any]], optim: OptimSettings, *, may_fuse: bool = True) -> Optimizer:
+    """Make the optimiser, in the fused form where the parameters' device has one.
+
+    Args:
+        groups: As `build_param_groups` makes them.
+        optim: Its name and numbers.
+        may_fuse: Allow the fused form.
+    """
     devices = {parameter.device.type for group in groups for parameter in group["params"]}
-    fused = devices <= {"cuda", "cpu"}
+    fused = may_fuse and devices <= {"cuda", "cpu"}
     if optim.name == "sgd":
         nesterov = optim.momentum > 0
         return torch.optim.SGD(list(groups), lr=optim.lr, momentum=optim.momentum, nesterov=nesterov, fused=fused)

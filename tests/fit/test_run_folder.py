@@ -145,6 +145,13 @@ def test_gradient_accumulation_and_fast_dev_run(tree, tmp_path):
     assert fit_run(quick(tree, "trainer.fast_dev_run=true"), tmp_path / "b").metrics["val/loss"] > 0
 
 
+@pytest.mark.parametrize("precision", ["bf16-mixed", "32-true", "bf16-true", "64-true"])
+@pytest.mark.parametrize("optim", ["adamw", "sgd"])
+def test_clipping_at_every_precision(tree, tmp_path, precision, optim):
+    more = (f"trainer.precision={precision}", f"optim={optim}", "trainer=debug", "trainer.gradient_clip_val=1.0")
+    assert fit_run(quick(tree, *more), tmp_path / "run").metrics["val/loss"] > 0
+
+
 # -- whose folder it is ------------------------------------------------------
 
 
