@@ -37,8 +37,7 @@ bench: .venv/.dev ## speed and accuracy against peers, into benchmarks/results/
 	$(BIN)/python -m benchmarks
 
 docs: .venv/.dev ## the library's reference as pages in site/
-	$(BIN)/pdoc --docformat google --output-directory site dogbreed
-	@echo "open site/index.html"
+	$(BIN)/python docs/reference.py site
 
 clean: ## remove what can be made again (.venv, caches, site); runs/ stays
 	rm -rf .venv site build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -63,7 +63,9 @@ def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         msg = f"module 'dogbreed' has no attribute {name!r}"
         raise AttributeError(msg)
-    return getattr(importlib.import_module(_HOMES[name]), name)
+    value = getattr(importlib.import_module(_HOMES[name]), name)
+    globals()[name] = value  # found at once the next time
+    return value
 
 
 def __dir__() -> list[str]:
