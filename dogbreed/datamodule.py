@@ -79,6 +79,9 @@ class ImageDataModule(L.LightningDataModule):
         if batch_size < 1 or num_workers < 0:
             msg = f"data.batch_size={batch_size} must be at least 1 and data.num_workers={num_workers} at least 0."
             raise UserError(msg)
+        if class_names is not None and len(set(class_names)) < len(class_names):
+            msg = f"data.class_names={list(class_names)} names a class twice."
+            raise UserError(msg)
         self.root = Path(root).expanduser() if root is not None else None
         self.manifest = Path(manifest).expanduser() if manifest is not None else None
         self.source = source

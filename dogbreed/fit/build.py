@@ -30,13 +30,19 @@ def instantiate(node: DictConfig, **arguments: Any) -> Any:
     OmegaConf's containers would end up in checkpoints, which then load nowhere else.
 
     Raises:
-        UserError: what ``_target_`` names is not there.
+        UserError: what ``_target_`` names is not there, or takes other keys.
     """
     try:
         # Partial first: arguments given to Hydra's own call are turned into configuration, dataclasses into dicts.
         build = hydra_instantiate(node, _convert_="all", _partial_=True)
     except InstantiationException as error:
         msg = f"_target_={node.get('_target_')} cannot be built: {str(error).splitlines()[0]}"
+        raise UserError(msg) from error
+    keys = {str(key) for key in node if not str(key).startswith("_")}
+    try:
+        inspect.signature(build.func).bind(**dict.fromkeys(keys | arguments.keys()))
+    except TypeError as error:
+        msg = f"{node._target_} does not take these keys: {error}."
         raise UserError(msg) from error
     return build(**arguments)
 
