@@ -120,8 +120,16 @@ def resolve(cfg: DictConfig, *, is_trial: bool = False) -> tuple[DictConfig, dic
 
 
 def objectives(cfg: DictConfig) -> list[str]:
-    """Return the metrics to go by; the first drives checkpoints."""
-    return [cfg.objective] if isinstance(cfg.objective, str) else list(cfg.objective)
+    """Return the metrics to go by; the first drives checkpoints.
+
+    Raises:
+        UserError: there is none.
+    """
+    names = [cfg.objective] if isinstance(cfg.objective, str) else list(cfg.objective)
+    if not names:
+        msg = "objective=[] names no metric: give one, objective=val/acc_top1."
+        raise UserError(msg)
+    return names
 
 
 def objective_mode(cfg: DictConfig) -> str:
@@ -216,9 +224,6 @@ def _check_values(cfg: DictConfig) -> None:
     import torch
     from omegaconf import OmegaConf
 
-    if not objectives(cfg):
-        msg = "objective=[] names no metric: give one, objective=val/acc_top1."
-        raise UserError(msg)
     if cfg.seed is not None and not 0 <= cfg.seed <= MAX_SEED:
         msg = f"seed={cfg.seed} must be between 0 and {MAX_SEED}, or null."
         raise UserError(msg)
