@@ -20,6 +20,7 @@ from dogbreed.datamodule import ImageDataModule
 from dogbreed.errors import UserError
 from dogbreed.fit.callbacks import EpochRecord, WholeCheckpointIO, build_callbacks
 from dogbreed.fit.run_folder import RunFolder
+from dogbreed.nets.backbone import fetch_pretrained
 
 log = logging.getLogger(__name__)
 
@@ -60,6 +61,8 @@ def build(cfg: DictConfig) -> tuple[ImageDataModule, ImageClassifier]:
         L.seed_everything(cfg.seed, workers=True, verbose=False)
     seed = cfg.seed if cfg.seed is not None else torch.seed() % 2**63
     data: ImageDataModule = instantiate(cfg.data, augment=instantiate(cfg.augment), seed=seed)
+    if cfg.model.pretrained and cfg.model.weights is None:
+        fetch_pretrained(cfg.model.architecture)  # before any long work: it may not be to be had
     data.setup("fit")
     for sentence in (*data.index.report.notes, *data.index.report.warnings()):
         log.warning("data    %s", sentence)

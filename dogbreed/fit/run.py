@@ -28,7 +28,6 @@ from dogbreed.fit.curves import draw_curves
 from dogbreed.fit.evaluation import SplitResult, evaluate_split
 from dogbreed.fit.run_folder import RunFolder
 from dogbreed.model_folder import save_model
-from dogbreed.nets.backbone import fetch_pretrained
 from dogbreed.nets.calibration import fit_temperature
 from dogbreed.tables import format_table
 
@@ -74,8 +73,6 @@ def fit_run(cfg: DictConfig, run_dir: str | Path, *, is_trial: bool = False) -> 
         started = time.perf_counter()
         cfg, decided = resolve(cfg, is_trial=is_trial)
         _announce(cfg, decided, folder)
-        if cfg.model.pretrained and cfg.model.weights is None:
-            fetch_pretrained(cfg.model.architecture)  # before any long work: it may not be to be had
         data, classifier = build(cfg)
         write_csv(folder.splits_csv, data.index.rows())
         record = EpochRecord(folder.metrics_csv, data.batch_size)

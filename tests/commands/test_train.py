@@ -80,7 +80,7 @@ WRONG = [
     (["model=resnet5"], r"Did you mean resnet50"),
     (["model=timm", "model.architecture=resnet_50"], r"resnet_50.*Did you mean resnet50"),
     (["data=folder"], r"give data\.root=DIR"),
-    (["data=folder", "data.root=nowhere"], r"nowhere is not a folder"),
+    (["data=folder", "data.root=nowhere", "model.pretrained=true"], r"nowhere is not a folder"),
     (["data=manifest", "data.manifest=nowhere.csv"], r"nowhere\.csv"),
     (["trainer.max_epochs=0"], r"trainer\.max_epochs=0 trains nothing"),
     (["model.weights=nowhere.pth"], r"nowhere\.pth"),
