@@ -5,6 +5,7 @@ Shape legend: B batch, S input side, K classes.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -77,9 +78,7 @@ class ImageClassifier(L.LightningModule):
             defaults = PRETRAINED_DEFAULTS if pretrained or weights else SCRATCH_DEFAULTS
             finetune = {"mode": finetune, **defaults}
         self.finetune = FinetuneSettings(**finetune) if isinstance(finetune, Mapping) else finetune
-        self.preprocessing = (
-            Preprocessing(**preprocessing) if preprocessing else Preprocessing.of(architecture, input_size_px)
-        )
+        self.preprocessing = Preprocessing.of(architecture, input_size_px, preprocessing)
         file = Path(weights).expanduser() if weights else fetch_pretrained(architecture) if pretrained else None
         self.net: nn.Module = build_net(
             architecture,
@@ -195,7 +194,8 @@ class ImageClassifier(L.LightningModule):
         groups = build_param_groups(self.net, self.optim, self.finetune)
         optimizer = build_optimizer(groups, self.optim, may_fuse=not clips_scaled)
         total_steps = max(1, int(self.trainer.estimated_stepping_batches))
-        steps_per_epoch = max(1, round(total_steps / max(1, self.trainer.max_epochs or 1)))
+        # Not total_steps / max_epochs: max_steps and max_time end a run early.
+        steps_per_epoch = math.ceil(self.trainer.num_training_batches / self.trainer.accumulate_grad_batches)
         scheduler = build_scheduler(optimizer, self.optim, self.finetune, total_steps, steps_per_epoch)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 

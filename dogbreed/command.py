@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import gc
 import math
 import os
 import re
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
 
 # Values of these keys are file names, which may hold what Hydra's grammar gives a meaning to.
 _PATH_KEYS = re.compile(r"(?:\+{0,2})(?:[\w.]*\.)?(?:root|manifest|weights|folder|run|data_root|checkpoint_dir)")
+
+
+class RefusedError(BaseException):
+    """A user's error in a Hydra callback; Hydra turns anything derived from `Exception` there into a warning."""
 
 
 def run_command(body: Callable[[], int | None]) -> NoReturn:
@@ -67,18 +72,21 @@ def run_hydra_command(config_name: str, task: Callable[[DictConfig], Any]) -> No
         # Let exceptions through to us instead of Hydra's own report and exit code.
         os.environ["HYDRA_FULL_ERROR"] = "1"
         failures: list[Exception] = []
-        num_trials = 0
+        num_trials = num_failed = 0
 
         def guarded(cfg: DictConfig) -> Any:
-            nonlocal num_trials
+            nonlocal num_trials, num_failed
             is_trial = HydraConfig.get().mode == RunMode.MULTIRUN
             num_trials += is_trial
             try:
                 return task(cfg)
             except Exception as error:  # noqa: BLE001 -- carried past Hydra's report; a run's is raised again below
-                failures.append(error)
                 if is_trial:
+                    num_failed += 1
                     _complain_of(error)
+                    _let_go(error)
+                else:
+                    failures.append(error)
                 return math.nan
 
         sys.argv[1:] = [quote_path(argument) for argument in sys.argv[1:]]
@@ -88,12 +96,14 @@ def run_hydra_command(config_name: str, task: Callable[[DictConfig], Any]) -> No
             from dogbreed.config.explain import explain
 
             raise UserError(explain(error, config_name)) from error
+        except RefusedError as error:
+            raise UserError(str(error)) from error
         except OSError as error:  # Hydra makes the run folder
             msg = f"The run folder cannot be made ({error}): choose another place with hydra.run.dir=DIR."
             raise UserError(msg) from error
-        if failures and not num_trials:
+        if failures:
             raise failures[0]
-        if num_trials and len(failures) == num_trials:
+        if num_trials and num_failed == num_trials:
             msg = f"None of the {num_trials} trials finished; each one's error is above and in sweep.json."
             raise UserError(msg)
 
@@ -136,6 +146,17 @@ def _read(argument: str) -> Any:
     except HydraException as error:
         raise ValueError from error
     return override if override.is_sweep_override() else override.value()
+
+
+def _let_go(error: BaseException | None) -> None:
+    """Free what a failed trial's frames still hold, its network above all, for the trials to come."""
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__cause__ or error.__context__
+    gc.collect()
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 def _complain_of(error: Exception) -> int:

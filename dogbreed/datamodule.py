@@ -18,7 +18,7 @@ from dogbreed.data.augment import AugmentSettings
 from dogbreed.data.dataset import Batch, EpochSampler, ImageDataset, collate
 from dogbreed.data.index import ImageIndex
 from dogbreed.data.preprocess import Preprocessing
-from dogbreed.data.scan import scan_folder, scan_manifest
+from dogbreed.data.scan import check_root, scan_folder, scan_manifest
 from dogbreed.data.sources import Source
 from dogbreed.data.splits import SplitRule
 from dogbreed.errors import UserError
@@ -51,7 +51,7 @@ class ImageDataModule(L.LightningDataModule):
         seed: Key of order and random views.
 
     Raises:
-        UserError: no data is named, or a number is out of range.
+        UserError: no data is named, the root is no folder, or a number is out of range.
     """
 
     def __init__(
@@ -79,7 +79,12 @@ class ImageDataModule(L.LightningDataModule):
         if batch_size < 1 or num_workers < 0:
             msg = f"data.batch_size={batch_size} must be at least 1 and data.num_workers={num_workers} at least 0."
             raise UserError(msg)
+        if class_names is not None and len(set(class_names)) < len(class_names):
+            msg = f"data.class_names={list(class_names)} names a class twice."
+            raise UserError(msg)
         self.root = Path(root).expanduser() if root is not None else None
+        if self.root is not None:
+            check_root(self.root)  # now: what comes before the scan may take long
         self.manifest = Path(manifest).expanduser() if manifest is not None else None
         self.source = source
         self.preprocessing = Preprocessing.of(preprocessing) if isinstance(preprocessing, str) else preprocessing

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import http.client
+import lzma
 import shutil
 import time
 import urllib.error
 import urllib.request
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 
 from dogbreed.errors import UserError
@@ -17,6 +18,20 @@ from dogbreed.files import disk_errors, locked
 
 CHUNK_BYTES = 1 << 20
 TIMEOUT_S = 30
+
+# What reading a damaged archive raises, names that no file can have included.
+DAMAGE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    EOFError,
+    NotImplementedError,
+    RuntimeError,
+    ValueError,
+    FileExistsError,
+    NotADirectoryError,
+    IsADirectoryError,
+)
 
 # (bytes done, bytes in all or None)
 Progress = Callable[[int, int | None], None]
@@ -84,7 +99,7 @@ def extract_zip(archive: Path, target: Path, max_bytes: int, max_files: int, pro
     """
     try:
         with zipfile.ZipFile(archive) as zip_file:
-            members = zip_file.infolist()
+            members = [member for member in zip_file.infolist() if _parts(member)]
             _check_members(archive, members, max_bytes, max_files)
             total = sum(member.file_size for member in members)
             done = 0
@@ -92,7 +107,7 @@ def extract_zip(archive: Path, target: Path, max_bytes: int, max_files: int, pro
                 done += _extract_member(zip_file, member, target)
                 if progress:
                     progress(done, total)
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
+    except DAMAGE as error:
         msg = f"{archive} is a damaged archive ({error}): it has to be fetched again."
         raise UserError(msg) from error
 
@@ -104,13 +119,17 @@ def _fetch_rest(url: str, target: Path, progress: Progress | None) -> None:
     # If-Range: send the rest of this very version, or the whole of a newer one.
     headers = {"Range": f"bytes={start}-", "If-Range": tag} if tag else {}
     with _request(url, headers, part) as response:
-        resumes = response.status == 206 and _range_start(response.headers.get("Content-Range")) == start
+        resumes = response.status == 206
+        if resumes and _range_start(response.headers.get("Content-Range")) != start:
+            part.unlink()  # without it the next try asks for the whole file
+            msg = "the server sent another part than the one asked for"
+            raise _BrokenOffError(msg)
         length = response.headers.get("Content-Length") or ""
         done = start if resumes else 0
         total = done + int(length) if length.isdigit() else None
         tag_file.write_text(response.headers.get("ETag") or response.headers.get("Last-Modified") or "")
         with part.open("ab" if resumes else "wb") as file:
-            while chunk := _read(response):
+            for chunk in _chunks(response):
                 file.write(chunk)
                 done += len(chunk)
                 if progress:
@@ -138,11 +157,14 @@ def _request(url: str, headers: dict[str, str], part: Path) -> http.client.HTTPR
         raise _BrokenOffError(getattr(error, "reason", None) or error) from error
 
 
-def _read(response: http.client.HTTPResponse) -> bytes:
+def _chunks(response: http.client.HTTPResponse) -> Iterator[bytes]:
     try:
-        return response.read(CHUNK_BYTES)
-    except http.client.IncompleteRead as error:
-        return error.partial
+        while chunk := response.read(CHUNK_BYTES):
+            yield chunk
+    except http.client.IncompleteRead as error:  # a chunked answer says itself where it ends
+        yield error.partial
+        msg = "broke off"
+        raise _BrokenOffError(msg) from error
     except (OSError, http.client.HTTPException) as error:
         raise _BrokenOffError(error) from error
 
@@ -165,9 +187,9 @@ def _size(path: Path) -> int:
 
 def _check_members(archive: Path, members: list[zipfile.ZipInfo], max_bytes: int, max_files: int) -> None:
     for member in members:
-        path = PurePosixPath(member.filename.replace("\\", "/"))
-        if path.is_absolute() or ".." in path.parts or ":" in path.parts[0]:
-            msg = f"{archive} names a path outside its folder ({member.filename}): it is not unpacked."
+        parts = _parts(member)
+        if parts[0] == "/" or ".." in parts or ":" in parts[0] or any(len(part.encode()) > 255 for part in parts):
+            msg = f"{archive} names a path outside its folder or none at all ({member.filename}): it is not unpacked."
             raise UserError(msg)
         is_link = (member.external_attr >> 16) & 0o170000 == 0o120000
         if is_link:
@@ -182,8 +204,13 @@ def _check_members(archive: Path, members: list[zipfile.ZipInfo], max_bytes: int
         raise UserError(msg)
 
 
+def _parts(member: zipfile.ZipInfo) -> tuple[str, ...]:
+    """Return a member's path in parts, `/` first if it is absolute; none for the folder itself."""
+    return PurePosixPath(member.filename.replace("\\", "/")).parts
+
+
 def _extract_member(zip_file: zipfile.ZipFile, member: zipfile.ZipInfo, target: Path) -> int:
-    path = target / member.filename.replace("\\", "/")
+    path = target.joinpath(*_parts(member))
     if member.is_dir():
         path.mkdir(parents=True, exist_ok=True)
         return 0

@@ -19,6 +19,14 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 NUM_WORST_CLASSES = 5
+KEY_TYPES = {
+    "run": str,
+    "split": str,
+    "data_root": str | None,
+    "batch_size": int | None,
+    "accelerator": str,
+    "num_workers": int,
+}
 
 
 def main() -> None:
@@ -38,13 +46,14 @@ def evaluate(cfg: DictConfig) -> dict[str, float]:
     Raises:
         UserError: no finished run, no such split, or other classes than the model's.
     """
-    from dogbreed.config import check_present
+    from dogbreed.config import check_present, check_types
     from dogbreed.files import write_csv, write_json
     from dogbreed.fit.evaluation import evaluate_split
     from dogbreed.model_folder import find_model_folder, load_model
     from dogbreed.tables import format_table
 
     check_present(cfg)
+    check_types(cfg, KEY_TYPES, {"num_workers"})
     model_dir = find_model_folder(cfg.run)
     model = load_model(model_dir, _device(cfg.accelerator))
     data = _build_data(cfg, model_dir, model)
@@ -59,6 +68,7 @@ def evaluate(cfg: DictConfig) -> dict[str, float]:
     folder = model_dir.parent / "evaluations" / f"{stamp}_{cfg.split}"
     folder.mkdir(parents=True)
     write_csv(folder / "predictions.csv", result.prediction_rows(index, model.temperature))
+    write_csv(folder / "confusion.csv", result.confusion_rows(model.class_names))
     metrics = result.named_metrics()
     write_json(folder / "metrics.json", metrics)
 
@@ -93,6 +103,12 @@ def _build_data(cfg: DictConfig, model_dir: Path, model: LoadedModel) -> ImageDa
     data: ImageDataModule = instantiate(
         node, preprocessing=model.preprocessing, class_names=model.class_names, everything_in=everything_in
     )
+    splits_csv = model_dir.parent / "splits.csv"
+    if cfg.data_root is None and splits_csv.is_file():
+        # As the run has split them: pictures that came or went since would move the cut, and training pictures with it.
+        data.prepare_data()
+        data.root = data.root or (data.manifest.parent if data.manifest else None)
+        data.manifest = splits_csv
     return data
 
 

@@ -52,20 +52,39 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
         if folder.exists():
             folder.rename(old)
         unfinished.rename(folder)
+    except BaseException:
+        if old.exists() and not folder.exists():
+            old.rename(folder)
+        raise
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
+        if folder.exists():
+            shutil.rmtree(old, ignore_errors=True)
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write UTF-8 text, whole or not at all."""
+    """Write UTF-8 text, whole or not at all; file names that are no UTF-8 keep their bytes."""
     with replacing(path) as unfinished:
-        unfinished.write_text(text, encoding="utf-8")
+        unfinished.write_text(text, encoding="utf-8", errors="surrogateescape")
 
 
 def write_json(path: Path, value: Any) -> None:
     """Write indented JSON, whole or not at all; numbers that JSON cannot hold (NaN, infinity) become null."""
-    write_text(path, json.dumps(_finite(value), indent=2, ensure_ascii=False) + "\n")
+    text = json.dumps(_finite(value), indent=2, ensure_ascii=False)
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # a file name that is no UTF-8: JSON has no bytes, only escapes
+        text = json.dumps(_finite(value), indent=2)
+    write_text(path, text + "\n")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Return a JSON object; empty where there is none or it is damaged."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
 
 
 def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -104,7 +123,7 @@ def make_folder_once(target: Path, fill: Callable[[Path], None], on_wait: Callab
     """Make a folder exactly once, however many processes ask, and never half.
 
     Args:
-        target: The folder wanted; if it exists nothing is done.
+        target: The folder wanted; if it exists and is not empty nothing is done.
         fill: Writes the content into an empty folder beside the target, which
             is renamed to the target afterwards.
         on_wait: Called once when another process is at it already.
@@ -115,13 +134,17 @@ def make_folder_once(target: Path, fill: Callable[[Path], None], on_wait: Callab
     Raises:
         UserError: the disk is full or the place cannot be written.
     """
-    if target.is_dir():
+    if _holds_something(target):
         return target
     with disk_errors(target), locked(target, on_wait):
-        if not target.is_dir():
+        if not _holds_something(target):
             with replacing_folder(target) as unfinished:
                 fill(unfinished)
     return target
+
+
+def _holds_something(folder: Path) -> bool:
+    return folder.is_dir() and any(folder.iterdir())
 
 
 @contextmanager
@@ -150,13 +173,21 @@ def disk_errors(target: Path, remedy: str = "DOGBREED_CACHE=DIR") -> Iterator[No
         remedy: How to choose another place.
 
     Raises:
-        UserError: in place of the ``OSError``; others go through.
+        UserError: in place of the ``OSError``; others go through, as do those about
+            files elsewhere.
     """
     try:
         yield
     except OSError as error:
-        if error.errno not in DISK_ERRNOS:
+        elsewhere = error.filename is not None and not _is_around(Path(os.fsdecode(error.filename)), target)
+        if error.errno not in DISK_ERRNOS or elsewhere:
             raise
         reason = os.strerror(error.errno)
         msg = f"{error.filename or target} cannot be written ({reason}): make room or choose another place, {remedy}."
         raise UserError(msg) from error
+
+
+def _is_around(path: Path, target: Path) -> bool:
+    """Say whether a path is the target, in it, beside it or above it."""
+    path, target = path.absolute(), target.absolute()
+    return path.is_relative_to(target.parent) or target.is_relative_to(path)

@@ -154,7 +154,7 @@ def save_model(
     """Write a model folder, whole or not at all.
 
     Args:
-        folder: Where; an older one is replaced.
+        folder: Where; an older model folder is replaced.
         model: What to write.
         temperature: Divides the logits before the softmax, > 0.
         metrics: What training measured, flat names such as ``val/acc_top1``.
@@ -164,8 +164,14 @@ def save_model(
 
     Returns:
         ``folder``.
+
+    Raises:
+        UserError: the folder holds something else.
     """
-    folder = Path(folder)
+    folder = Path(folder).absolute()
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / "model.json").is_file():
+        msg = f"{folder} holds something else than a model: choose a new or an empty folder."
+        raise UserError(msg)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with replacing_folder(folder) as unfinished:
         state = {name: tensor.detach().cpu().contiguous() for name, tensor in model.net.state_dict().items()}

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from helpers import QUICK, WEIGHTS, Answer, make_tree
 from hypothesis import settings
 
@@ -19,11 +20,8 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if item.get_closest_marker("photos") and not WEIGHTS.is_file():
             item.add_marker(pytest.mark.skip(reason="the photographs beside the checkout are not here"))
-        if item.get_closest_marker("gpu"):
-            import torch
-
-            if not torch.cuda.is_available():
-                item.add_marker(pytest.mark.skip(reason="needs a CUDA GPU"))
+        if item.get_closest_marker("gpu") and not torch.cuda.is_available():
+            item.add_marker(pytest.mark.skip(reason="needs a CUDA GPU"))
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -34,6 +32,9 @@ def _own_caches(tmp_path_factory):
     os.environ["HF_HOME"] = str(folder / "hf")
     os.environ["MPLCONFIGDIR"] = str(folder / "matplotlib")
     os.environ.pop("HF_HUB_OFFLINE", None)
+    # Nets this small compute no faster on several threads, and threads of several processes are in each other's way.
+    os.environ["OMP_NUM_THREADS"] = "1"
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(autouse=True)

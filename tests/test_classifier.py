@@ -152,3 +152,31 @@ def test_wrong_arguments():
         ImageClassifier("resnet5O", NAMES, pretrained=False)
     with pytest.raises(UserError, match=r"finetune.mode=heads"):
         classifier(finetune="heads")
+
+
+def test_given_numbers_change_and_the_others_follow_the_weights():
+    plain = ImageClassifier("resnet18", ["a", "b"], pretrained=False, input_size_px=64).preprocessing
+    given = ImageClassifier(
+        "resnet18", ["a", "b"], pretrained=False, input_size_px=64, preprocessing={"mean": [0.5, 0.5, 0.5]}
+    ).preprocessing
+    assert given.to_dict() == {**plain.to_dict(), "mean": [0.5, 0.5, 0.5]}
+
+
+def test_the_head_phase_is_as_long_as_asked_when_steps_are_limited(tree):
+    data = ImageDataModule(tree, preprocessing=Preprocessing.of("test_resnet", 32), batch_size=8)
+    model = ImageClassifier(
+        "test_resnet", data.class_names, pretrained=False, input_size_px=32, finetune={"mode": "head_then_full"},
+        optim={"lr": 0.1, "warmup_fraction": 0.2},
+    )  # fmt: skip
+    rates = []
+
+    class Rates(L.Callback):
+        def on_train_batch_start(self, trainer, *_):
+            rates.append(next(g["lr"] for g in trainer.optimizers[0].param_groups if g["name"] == "backbone"))
+
+    trainer = L.Trainer(max_epochs=12, max_steps=13, accelerator="cpu", logger=False, enable_checkpointing=False,
+                        enable_progress_bar=False, callbacks=[Rates()])  # fmt: skip
+    trainer.fit(model, data)
+    # 3 batches an epoch: the backbone rests for one epoch, then warms up over a fifth of what is left.
+    assert rates[:3] == [0, 0, 0]
+    assert 0 < rates[3] < rates[4] < rates[5] == max(rates)

@@ -65,6 +65,21 @@ def test_a_server_that_cannot_resume_sends_everything_again(tmp_path, behaviour)
         assert fetch(site, tmp_path / "file").read_bytes() == CONTENT
 
 
+def test_a_chunked_answer_that_breaks_off_is_no_whole_file(tmp_path):
+    with serve({"/file": CONTENT}, chunked=True, break_after=700_000) as site:
+        assert fetch(site, tmp_path / "file").read_bytes() == CONTENT
+        assert len(site.requests) == 5
+
+
+def test_another_part_than_asked_for_is_not_put_in_its_place(tmp_path):
+    with serve({"/file": CONTENT}, break_after=700_000, shift_bytes=1000) as site:
+        with pytest.raises(UserError, match="another part than the one asked for|broke off"):
+            fetch(site, tmp_path / "file", attempts=2)
+        assert not (tmp_path / "file").exists()
+        site.break_after = None
+        assert fetch(site, tmp_path / "file").read_bytes() == CONTENT
+
+
 def test_a_length_that_is_too_long_is_no_whole_file(tmp_path):
     with serve({"/file": CONTENT}, lie_bytes=1000) as site, pytest.raises(UserError, match="cannot be downloaded"):
         fetch(site, tmp_path / "file", attempts=2)
@@ -129,6 +144,7 @@ def zipped(files: dict[str, bytes], links: dict[str, str] | None = None) -> byte
         (zipped({f"{i}": b"" for i in range(60)}), "60 files, more than"),
         (zipped({"a.txt": b"hello"})[:-20], "damaged archive"),
         (b"<html>sign in to the airport's network</html>", "damaged archive"),
+        (zipped({"x" * 300: b"hello"}), "none at all"),
     ],
 )
 def test_evil_archives_write_nothing_outside(tmp_path, content, match):
@@ -138,6 +154,13 @@ def test_evil_archives_write_nothing_outside(tmp_path, content, match):
     with pytest.raises(UserError, match=match):
         extract_zip(archive, target, max_bytes=1_000_000, max_files=50)
     assert {path.name for path in tmp_path.rglob("*")} <= {"a.zip", "target"}
+
+
+def test_harmless_oddities_are_unpacked(tmp_path):
+    (tmp_path / "a.zip").write_bytes(zipped({"./": b"", "./a/b.txt": b"hello", "a\\c.txt": b"there"}))
+    (tmp_path / "target").mkdir()
+    extract_zip(tmp_path / "a.zip", tmp_path / "target", max_bytes=1000, max_files=5)
+    assert {path.name for path in (tmp_path / "target" / "a").iterdir()} == {"b.txt", "c.txt"}
 
 
 def test_a_member_that_lies_about_its_size_is_not_unpacked_whole(tmp_path):
@@ -195,3 +218,17 @@ def test_a_sign_in_page_instead_of_the_archive_is_not_kept(tmp_path, archive):
             source(site, tmp_path).prepare()
         site.files["/a.zip"] = archive
         assert source(site, tmp_path).prepare().is_dir()
+
+
+def test_a_folder_of_ones_own(tmp_path, archive):
+    (tmp_path / "data" / "dogs").mkdir(parents=True)
+    with serve({"/a.zip": archive}) as site:
+        assert source(site, tmp_path).prepare().is_dir()  # an empty folder is filled
+        other = tmp_path / "data" / "other"
+        other.mkdir()
+        (other / "letter.txt").write_text("mine")
+        with pytest.raises(
+            UserError, match=r"data.source.folder=.*other holds something else .*: choose an empty folder"
+        ):
+            ArchiveSource(f"{site.url}/a.zip", "dogs", folder=str(other), subfolder="dogImages").prepare()
+        assert (other / "letter.txt").read_text() == "mine"

@@ -1,6 +1,7 @@
 """The model folder is whole, verifiable, and needs nothing else."""
 
 import json
+import shutil
 import subprocess
 import sys
 
@@ -154,3 +155,12 @@ def test_weights_that_do_not_fit_the_description(saved):
     (folder / "model.safetensors").unlink()
     with pytest.raises(UserError, match="cannot be read"):
         load_model(folder)
+
+
+def test_a_folder_of_something_else_is_not_replaced(tree, tmp_path):
+    shutil.copytree(tree, tmp_path / "photos")
+    model = ImageClassifier("test_resnet", ["a", "b"], pretrained=False, input_size_px=32)
+    with pytest.raises(UserError, match="photos holds something else than a model"):
+        save_model(tmp_path / "photos", model)
+    assert len(list((tmp_path / "photos").rglob("*.jpg"))) == 45
+    assert save_model(tmp_path / "model", model) == save_model(tmp_path / "model", model)

@@ -12,7 +12,8 @@ class Site:
     """What the server holds and how it behaves.
 
     ``break_after`` bytes of each answer the connection is cut; ``lie_bytes`` is
-    added to the true Content-Length; ``failures`` answers are refused with 503.
+    added to the true Content-Length; ``failures`` answers are refused with 503;
+    ``chunked`` answers name no length; a range begins ``shift_bytes`` too late.
     """
 
     files: dict[str, bytes]
@@ -20,6 +21,8 @@ class Site:
     etag: str | None = '"v1"'
     break_after: int | None = None
     lie_bytes: int = 0
+    chunked: bool = False
+    shift_bytes: int = 0
     failures: int = 0
     delay: threading.Event | None = None
     requests: list[tuple[str, str, str | None]] = field(default_factory=list)
@@ -51,7 +54,7 @@ class _Handler(BaseHTTPRequestHandler):
         start = 0
         wanted = self.headers.get("Range")
         if wanted and site.ranges and self.headers.get("If-Range") in (None, site.etag):
-            start = int(wanted.removeprefix("bytes=").rstrip("-"))
+            start = int(wanted.removeprefix("bytes=").rstrip("-")) + site.shift_bytes
             if start >= len(body):
                 self.send_error(416)
                 return
@@ -60,12 +63,20 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self.send_response(200)
         rest = body[start:]
-        self.send_header("Content-Length", str(len(rest) + site.lie_bytes))
+        if site.chunked:
+            self.send_header("Transfer-Encoding", "chunked")
+        else:
+            self.send_header("Content-Length", str(len(rest) + site.lie_bytes))
         if site.etag:
             self.send_header("ETag", site.etag)
             self.send_header("X-Repo-Commit", "0" * 40)
         self.end_headers()
-        if with_body:
+        if with_body and site.chunked:
+            for position in range(0, len(rest[: site.break_after]), 100_000):
+                chunk = rest[position : min(position + 100_000, site.break_after or len(rest))]
+                self.wfile.write(b"%x\r\n%b\r\n" % (len(chunk), chunk))
+            self.wfile.write(b"" if site.break_after is not None and site.break_after < len(rest) else b"0\r\n\r\n")
+        elif with_body:
             self.wfile.write(rest[: site.break_after])
         if with_body and (site.break_after is not None or site.lie_bytes):
             self.close_connection = True

@@ -40,7 +40,7 @@ def explain(error: Exception, config_name: str) -> str:
         key, _, values = ambiguous[1].partition("=")
         return f"{key}={values} gives several values: add -m to sweep over them, or write a list as {key}=[{values}]."
     if overridden := _OVERRIDDEN.search(message):
-        return _explain_key(overridden[1], config_name)
+        return _explain_key(overridden[1], config_name, message)
     if missing := re.search(r"Missing mandatory value: ([\w.]+)", message):
         return f"{missing[1]} must be given: add {missing[1]}=VALUE."
     return message.splitlines()[0]
@@ -54,7 +54,7 @@ def _explain_option(path: str, options: list[str]) -> str:
     return f"{group}={option} does not exist. {did_you_mean(option, valid)} Valid: {', '.join(sorted(valid))}."
 
 
-def _explain_key(key: str, config_name: str) -> str:
+def _explain_key(key: str, config_name: str, message: str = "") -> str:
     group, _, name = key.partition(".")
     if group in _OPEN_GROUPS and name:
         return f"{key} does not exist: to add one, put + before it, +{key}=VALUE."
@@ -63,6 +63,8 @@ def _explain_key(key: str, config_name: str) -> str:
     if others:
         return f"{key} does not exist with the chosen {group}; it does with {group}={' or '.join(others)}."
     keys = set(_flatten(_compose_default(config_name)))
+    if key in keys:
+        return message.splitlines()[0] if message else f"{key} cannot be overridden like this."
     same_end = sorted(candidate for candidate in keys if candidate.endswith(f".{key}"))
     hint = f"Did you mean {' or '.join(same_end)}?" if same_end else did_you_mean(key, _alike(key, keys))
     return f"{key} does not exist. {hint} All keys: add --cfg job.".replace("  ", " ")

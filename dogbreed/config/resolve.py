@@ -50,7 +50,7 @@ AUTO_KEYS = frozenset(
 # Types of the keys that no signature names.
 KEY_TYPES = {
     "seed": int | None,
-    "objective": str | list,
+    "objective": str | list[str],
     "objective_mode": str,
     "test_after_fit": bool,
     "checkpoint_dir": str | None,
@@ -108,6 +108,8 @@ def resolve(cfg: DictConfig, *, is_trial: bool = False) -> tuple[DictConfig, dic
         msg = "No pictures are named: give data.root=DIR, or data.manifest=FILE.csv."
         raise UserError(msg)
     from_scratch = _decide_beginning(cfg, decide)
+    if cfg.trainer.devices == "auto":  # Lightning would take every GPU
+        cfg.trainer.devices = 1
     _decide_lr(cfg, decide, from_scratch=from_scratch)
     decide("test_after_fit", not is_trial)
     decide("objective_mode", objective_mode(cfg))
@@ -118,8 +120,16 @@ def resolve(cfg: DictConfig, *, is_trial: bool = False) -> tuple[DictConfig, dic
 
 
 def objectives(cfg: DictConfig) -> list[str]:
-    """Return the metrics to go by; the first drives checkpoints."""
-    return [cfg.objective] if isinstance(cfg.objective, str) else list(cfg.objective)
+    """Return the metrics to go by; the first drives checkpoints.
+
+    Raises:
+        UserError: there is none.
+    """
+    names = [cfg.objective] if isinstance(cfg.objective, str) else list(cfg.objective)
+    if not names:
+        msg = "objective=[] names no metric: give one, objective=val/acc_top1."
+        raise UserError(msg)
+    return names
 
 
 def objective_mode(cfg: DictConfig) -> str:
@@ -212,6 +222,7 @@ def auto_workers(accelerator: str) -> int:
 def _check_values(cfg: DictConfig) -> None:
     """Refuse what no constructor would refuse with a sentence of ours."""
     import torch
+    from omegaconf import OmegaConf
 
     if cfg.seed is not None and not 0 <= cfg.seed <= MAX_SEED:
         msg = f"seed={cfg.seed} must be between 0 and {MAX_SEED}, or null."
@@ -223,7 +234,12 @@ def _check_values(cfg: DictConfig) -> None:
     if steps == 0:
         msg = "trainer.max_steps=0 trains nothing: give a number from 1, or -1 for no limit."
         raise UserError(msg)
-    if cfg.trainer.devices not in (1, "1", "auto") or cfg.trainer.num_nodes != 1:
+    for name in ("limit_train_batches", "limit_val_batches"):
+        if not cfg.trainer[name] > 0:
+            msg = f"trainer.{name}={cfg.trainer[name]} must be above 0: a share (0.5) or a number of batches (10)."
+            raise UserError(msg)
+    one_gpu = OmegaConf.is_list(cfg.trainer.devices) and len(cfg.trainer.devices) == 1
+    if (cfg.trainer.devices not in (1, "1") and not one_gpu) or cfg.trainer.num_nodes != 1:
         msg = f"trainer.devices={cfg.trainer.devices}: this version trains on one device; set trainer.devices=1."
         raise UserError(msg)
     if cfg.trainer.accelerator in ("gpu", "cuda") and not torch.cuda.is_available():
@@ -238,7 +254,7 @@ def _check_values(cfg: DictConfig) -> None:
             )
             msg = f"objective={name}: {leak}. {did_you_mean(name, OBJECTIVES)}"
             raise UserError(msg)
-    if objectives(cfg)[0].split("/")[0] not in ("val", "train"):
+    if not objectives(cfg)[0].startswith("val/"):
         msg = f"objective={objectives(cfg)[0]}: the first objective chooses the checkpoint and must be a val/ metric."
         raise UserError(msg)
     if cfg.objective_mode not in ("max", "min"):

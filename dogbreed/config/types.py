@@ -90,22 +90,36 @@ def _fits_option(value: Any, hint: Any) -> bool:
     if origin in (Mapping, dict):
         return isinstance(value, Mapping)
     if origin in (Sequence, list, tuple):
-        return isinstance(value, (list, tuple))
+        return isinstance(value, (list, tuple)) and _items_fit(value, typing.get_args(hint))
     if origin in (int, float) and isinstance(value, bool):
         return False
     accepted = {float: (int, float), Path: (str, Path)}.get(origin, origin)
     return isinstance(value, accepted)
 
 
+def _items_fit(values: Sequence[Any], hints: tuple[Any, ...]) -> bool:
+    if len(hints) > 1 and hints[-1] is not Ellipsis:  # tuple[float, float]
+        return len(values) == len(hints) and all(map(_fits, values, hints))
+    return all(_fits(value, hints[0]) for value in values) if hints else True
+
+
 def _describe(hint: Any) -> str:
     options = _options(hint)
-    words = [_WORDS.get(typing.get_origin(option) or option, "") for option in options]
+    words = [_describe_option(option) for option in options]
     if float in options:
         words = [word for word in words if word != _WORDS[int]]
     literals = [str(value) for option in options if typing.get_origin(option) is Literal for value in option.__args__]
     if literals:
         words.insert(0, f"one of {', '.join(dict.fromkeys(literals))}")
     return " or ".join(dict.fromkeys(filter(None, words)))
+
+
+def _describe_option(hint: Any) -> str:
+    word = _WORDS.get(typing.get_origin(hint) or hint, "")
+    items = [_WORDS.get(item, "") for item in typing.get_args(hint) if item is not Ellipsis]
+    if word != "a list" or not items or not items[0]:
+        return word
+    return f"a list of {len(items) if len(items) > 1 else ''} {items[0].split()[-1]}s".replace("  ", " ")
 
 
 def _as_yaml(value: Any) -> str:

@@ -60,8 +60,9 @@ def view_generator(seed: int, epoch: int, image: int) -> np.random.Generator:
 
     Philox is counter-based (Salmon et al., "Parallel random numbers: as easy
     as 1, 2, 3", SC 2011): keys and counters give independent streams at once.
+    Drawing counts up the counter's first word, so the picture sits in the second.
     """
-    return np.random.Generator(np.random.Philox(key=[seed % 2**64, epoch], counter=[image, 0, 0, 0]))
+    return np.random.Generator(np.random.Philox(key=[seed % 2**64, epoch], counter=[0, image, 0, 0]))
 
 
 def random_view(

@@ -50,8 +50,16 @@ def walk_tree(root: Path) -> Iterator[Candidate]:
     top; with them, other folders at the top are no classes and left alone.
 
     Raises:
-        UserError: two folders mean the same split.
+        UserError: two folders mean the same split, or a folder cannot be read.
     """
+    try:
+        yield from _walk_splits(root)
+    except PermissionError as error:
+        msg = f"{error.filename} cannot be read ({error.strerror}): change its permissions or move it elsewhere."
+        raise UserError(msg) from error
+
+
+def _walk_splits(root: Path) -> Iterator[Candidate]:
     top = sorted(entry.name for entry in os.scandir(root) if entry.is_dir() and not _is_ignored(entry.name))
     given: dict[str, str] = {}
     for name in top:
@@ -69,12 +77,17 @@ def _walk_classes(root: Path, folder: str, split: str | None) -> Iterator[Candid
     for class_dir in sorted(os.scandir(root / folder), key=lambda entry: entry.name):
         if not class_dir.is_dir() or _is_ignored(class_dir.name):
             continue
-        for parent, subfolders, files in os.walk(class_dir.path):
+        for parent, subfolders, files in os.walk(class_dir.path, onerror=_raise):
             subfolders[:] = sorted(name for name in subfolders if not _is_ignored(name))
             relative = os.path.relpath(parent, root)
             for name in sorted(files):
                 if not _is_ignored(name):
                     yield Candidate(os.path.join(relative, name), split, class_dir.name)
+
+
+def _raise(error: OSError) -> None:
+    """Have `os.walk` say what it cannot read; by itself it passes over it in silence."""
+    raise error
 
 
 def _is_ignored(name: str) -> bool:
@@ -85,7 +98,8 @@ def read_manifest(manifest: Path) -> Iterator[Candidate]:
     """List the rows of a CSV with the columns path, label and optionally split.
 
     Raises:
-        UserError: the file, a column, a value or a split name is missing or wrong.
+        UserError: the file, a column, a value or a split name is missing or wrong, or
+            a path is named twice with different answers.
     """
     try:
         file = manifest.open(newline="", encoding="utf-8-sig")
@@ -109,8 +123,18 @@ def _parse_rows(manifest: Path, reader: csv.DictReader[str]) -> Iterator[Candida
             f"path,label[,split], and names {','.join(names) or 'nothing'}."
         )
         raise UserError(msg)
+    seen: dict[str, tuple[Candidate, int]] = {}
     for row in reader:
-        yield _parse_row(manifest, reader.line_num, row)
+        candidate = _parse_row(manifest, reader.line_num, row)
+        first, line = seen.setdefault(os.path.normpath(candidate.path), (candidate, reader.line_num))
+        if first is candidate:
+            yield candidate
+        elif (first.label, first.split) != (candidate.label, candidate.split):
+            msg = (
+                f"{manifest} names {candidate.path} twice, in line {line} and {reader.line_num}, with another label "
+                "or split: keep one of them."
+            )
+            raise UserError(msg)
 
 
 def _parse_row(manifest: Path, line: int, row: dict[str, str | None]) -> Candidate:

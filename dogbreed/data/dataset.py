@@ -78,7 +78,7 @@ class ImageDataset(Dataset[tuple[Tensor, int, int]]):
         try:
             pixels = decode_image(path)
         except BadImageError as error:
-            msg = f"{path}: {error}; it was readable when the run began; restore or remove it and start again."
+            msg = f"{path}: {error}: restore or remove it and start again."
             raise UserError(msg) from error
         if self.augment and isinstance(visit, Visit):
             rng = view_generator(self.seed, visit.epoch, index)

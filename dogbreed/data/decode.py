@@ -24,6 +24,12 @@ from torch import Tensor
 # of its size by libjpeg, anything else beyond it is refused.
 MAX_PIXELS = 64_000_000
 
+# First two bytes of a file, and what stands near the end of a whole one.
+END_MARKERS = {b"\xff\xd8": b"\xff\xd9", b"\x89P": b"IEND"}
+
+# Size is bounded by MAX_PIXELS, with a sentence of our own. Once for the process: filters are not thread-safe.
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+
 _truncated_lock = threading.Lock()
 
 
@@ -60,7 +66,12 @@ def decode_image(source: Path | str | bytes) -> Tensor:
     data = source if isinstance(source, bytes) else _read(Path(source))
     with _open(data) as image:
         _bound_size(image)
-        return _to_tensor(_load_pixels(image, data))
+        pixels = _load_pixels(image, data)
+        try:
+            return _to_tensor(pixels)
+        except Exception as error:
+            msg = f"cannot be decoded ({error})"
+            raise BadImageError(msg) from error
 
 
 def read_header(source: Path | str | bytes) -> ImageHeader:
@@ -81,22 +92,27 @@ def read_header(source: Path | str | bytes) -> ImageHeader:
 
 
 def is_cut_short(path: Path) -> bool:
-    """Say whether a JPEG's pixel data breaks off before the end of the picture.
+    """Say whether a picture's pixel data breaks off before its end.
 
-    Only a file without an end-of-image marker near its end is decoded, so that
-    the usual cost is one seek and one short read.
+    A JPEG or PNG with its end marker near the end of the file is taken for
+    whole, so that the usual cost is one seek and one short read; all others
+    are decoded.
+
+    Raises:
+        BadImageError: there are no pixels to be had at all.
     """
     with path.open("rb") as file:
-        if file.read(2) != b"\xff\xd8":
-            return False
+        marker = next((end for start, end in END_MARKERS.items() if file.read(2) == start or file.seek(0)), b"")
         file.seek(-min(path.stat().st_size, 1024), io.SEEK_END)
-        if b"\xff\xd9" in file.read():
+        if marker and marker in file.read():
             return False
-    try:
-        with Image.open(path) as image:
+    with _open(path) as image:
+        _bound_size(image)
+        try:
             image.load()
-    except OSError:
-        return True
+        except Exception:  # noqa: BLE001 -- decoders raise whatever they stumble over
+            decode_image(path)
+            return True
     return False
 
 
@@ -113,13 +129,10 @@ def _open(source: Path | bytes) -> Image.Image:
         msg = "empty"
         raise BadImageError(msg)
     try:
-        with warnings.catch_warnings():
-            # Size is bounded by MAX_PIXELS below, with a sentence of our own.
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            if _is_jpeg(source):
-                # Image.open would refuse a huge JPEG before draft() can shrink it.
-                return JpegImageFile(io.BytesIO(source) if isinstance(source, bytes) else source)
-            return Image.open(io.BytesIO(source) if isinstance(source, bytes) else source)
+        if _is_jpeg(source):
+            # Image.open would refuse a huge JPEG before draft() can shrink it.
+            return JpegImageFile(io.BytesIO(source) if isinstance(source, bytes) else source)
+        return Image.open(io.BytesIO(source) if isinstance(source, bytes) else source)
     except UnidentifiedImageError as error:
         msg = "empty" if isinstance(source, Path) and not source.stat().st_size else "not an image"
         raise BadImageError(msg) from error
@@ -162,11 +175,14 @@ def _load_pixels(image: Image.Image, data: bytes) -> Image.Image:
         image.load()
     except Exception:  # noqa: BLE001 -- any decoder error: try again as far as the file goes
         image = _load_cut_short(data)
-    return ImageOps.exif_transpose(image)
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception:  # noqa: BLE001 -- damaged metadata says nothing about the pixels
+        return image
 
 
 def _load_cut_short(data: bytes) -> Image.Image:
-    # The flag is global to Pillow; the lock keeps other threads' strict loads strict.
+    # The flag is global to Pillow: without the lock one thread would take it down under another.
     with _truncated_lock:
         before = ImageFile.LOAD_TRUNCATED_IMAGES
         ImageFile.LOAD_TRUNCATED_IMAGES = True

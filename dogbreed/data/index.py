@@ -131,10 +131,14 @@ class ImageIndex:
             raise UserError(msg)
         return self.splits[name]
 
+    def rows(self) -> list[dict[str, str]]:
+        """Return path, label and split of every picture, as a manifest that gives this very index again."""
+        return [
+            {"path": path, "label": self.class_names[label], "split": split}
+            for split, images in self.splits.items()
+            for path, label in zip(images.paths, images.labels, strict=True)
+        ]
+
     def counts(self) -> dict[str, int]:
         """Return the number of pictures per split."""
         return {name: len(images) for name, images in self.splits.items()}
-
-    def class_counts(self, split: str) -> NDArray[np.int64]:
-        """Return the number of pictures per class in a split, shape ``(K,)``."""
-        return np.bincount(self.split(split).labels, minlength=len(self.class_names))

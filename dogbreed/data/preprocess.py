@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import functools
 import math
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import torch
@@ -18,7 +19,7 @@ import torchvision.transforms.v2.functional as tvf
 from torch import Tensor
 from torchvision.transforms import InterpolationMode
 
-from dogbreed.errors import UserError
+from dogbreed.errors import UserError, did_you_mean
 
 # A panorama more elongated than this is first cropped around its centre, which
 # the centre crop would keep anyway; it bounds the size of the resized picture.
@@ -41,6 +42,8 @@ class Preprocessing:
         interpolation: ``nearest``, ``bilinear`` or ``bicubic`` (antialiased).
         mean: Per-channel mean of the normalisation, 0..1 units, RGB.
         std: Per-channel deviation of the normalisation, 0..1 units, RGB, > 0.
+        crop_mode: ``center`` keeps the proportions and cuts the centre; ``squash``
+            resizes to a square first, as some weights were trained.
 
     Raises:
         UserError: a value is out of range.
@@ -51,6 +54,7 @@ class Preprocessing:
     interpolation: str = "bilinear"
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    crop_mode: str = "center"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "mean", tuple(map(float, self.mean)))
@@ -64,24 +68,30 @@ class Preprocessing:
         if self.interpolation not in INTERPOLATIONS:
             msg = f"interpolation={self.interpolation} is unknown; valid: {', '.join(INTERPOLATIONS)}."
             raise UserError(msg)
+        if self.crop_mode not in ("center", "squash"):
+            msg = f"crop_mode={self.crop_mode} is unknown; valid: center, squash."
+            raise UserError(msg)
         if len(self.mean) != 3 or len(self.std) != 3 or min(self.std) <= 0:
             msg = f"mean={self.mean} and std={self.std} must be three numbers each, every std above 0."
             raise UserError(msg)
 
     @classmethod
-    def of(cls, architecture: str, input_size_px: int | None = None) -> Preprocessing:
+    def of(
+        cls, architecture: str, input_size_px: int | None = None, given: Mapping[str, Any] | None = None
+    ) -> Preprocessing:
         """Read the definition that belongs to an architecture's weights.
 
         Args:
             architecture: A timm name, with or without the tag of its weights.
             input_size_px: Another input side than the weights were trained with;
                 the proportion of the centre crop stays.
+            given: Fields that do not follow the weights.
 
         Returns:
-            timm's mean, deviation, interpolation and centre crop.
+            timm's mean, deviation, interpolation and centre crop, where not given.
 
         Raises:
-            UserError: timm knows no such architecture.
+            UserError: timm knows no such architecture, or there is no such field.
 
         Example:
             >>> Preprocessing.of("resnet18.tv_in1k").resize_px
@@ -89,18 +99,32 @@ class Preprocessing:
         """
         from dogbreed.architectures import pretrained_cfg
 
+        given = given or {}
+        names = [field.name for field in fields(cls)]
+        for name in given:
+            if name not in names:
+                msg = (
+                    f"model.preprocessing.{name} does not exist. {did_you_mean(name, names)} Valid: {', '.join(names)}."
+                )
+                raise UserError(msg)
         weights = pretrained_cfg(architecture)
         defaults = cls()
-        side = input_size_px or int(weights.get("input_size", (3, defaults.input_size_px))[-1])
+        side = (
+            given.get("input_size_px")
+            or input_size_px
+            or int(weights.get("input_size", (3, defaults.input_size_px))[-1])
+        )
         crop_fraction = min(float(weights.get("crop_pct") or 0.875), 1.0)
         interpolation = str(weights.get("interpolation") or defaults.interpolation)
-        return cls(
-            input_size_px=side,
-            resize_px=math.floor(side / crop_fraction),
-            interpolation=interpolation if interpolation in INTERPOLATIONS else "bicubic",
-            mean=tuple(weights.get("mean") or defaults.mean),
-            std=tuple(weights.get("std") or defaults.std),
-        )
+        own: dict[str, Any] = {
+            "input_size_px": side,
+            "resize_px": math.floor(side / crop_fraction),
+            "interpolation": interpolation if interpolation in INTERPOLATIONS else "bicubic",
+            "mean": weights.get("mean") or defaults.mean,
+            "std": weights.get("std") or defaults.std,
+            "crop_mode": "squash" if weights.get("crop_mode") == "squash" else "center",
+        }
+        return cls(**{**own, **given})
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain numbers, strings and lists, as stored in ``model.json`` and checkpoints."""
@@ -115,10 +139,11 @@ class Preprocessing:
         Returns:
             uint8, ``(3, S, S)``.
         """
-        image_u8_CHW = _bound_aspect_ratio(image_u8_CHW)
-        resized = tvf.resize(
-            image_u8_CHW, [self.resize_px], interpolation=INTERPOLATIONS[self.interpolation], antialias=True
-        )
+        if self.crop_mode == "center":
+            image_u8_CHW, size = _bound_aspect_ratio(image_u8_CHW), [self.resize_px]
+        else:
+            size = [self.resize_px, self.resize_px]
+        resized = tvf.resize(image_u8_CHW, size, interpolation=INTERPOLATIONS[self.interpolation], antialias=True)
         return tvf.center_crop(resized, [self.input_size_px, self.input_size_px])
 
     def normalize(self, images_u8_BCHW: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:

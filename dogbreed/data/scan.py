@@ -27,6 +27,17 @@ from dogbreed.errors import UserError, did_you_mean, shorten
 Progress = Callable[[Iterable[Candidate], int], Iterable[Candidate]]
 
 
+def check_root(root: Path) -> None:
+    """Refuse a root that is no folder.
+
+    Raises:
+        UserError: names it.
+    """
+    if not root.is_dir():
+        msg = f"data.root={root} is not a folder: give the folder that holds the pictures, data.root=DIR."
+        raise UserError(msg)
+
+
 def scan_folder(
     root: Path,
     rule: SplitRule | None = None,
@@ -53,9 +64,7 @@ def scan_folder(
             classes, a class is unknown or has no training picture, or a bad file
             is refused.
     """
-    if not root.is_dir():
-        msg = f"data.root={root} is not a folder: give the folder that holds the pictures, data.root=DIR."
-        raise UserError(msg)
+    check_root(root)
     return _build_index(root, list(walk_tree(root)), rule, on_bad_file, class_names, progress)
 
 

@@ -63,7 +63,14 @@ class ArchiveSource:
         make_folder_once(
             self.target, self._fill, on_wait=lambda: tqdm.write(f"waiting for another download of {self.url}")
         )
-        return self.target / self.subfolder
+        root = self.target / self.subfolder
+        if not root.is_dir():
+            msg = (
+                f"data.source.folder={self.target} holds something else (no {self.subfolder} in it): "
+                "choose an empty folder."
+            )
+            raise UserError(msg)
+        return root
 
     def _fill(self, folder: Path) -> None:
         archive = self.target.parent / f"{self.target.name}.zip"

@@ -20,6 +20,7 @@ from dogbreed.datamodule import ImageDataModule
 from dogbreed.errors import UserError
 from dogbreed.fit.callbacks import EpochRecord, WholeCheckpointIO, build_callbacks
 from dogbreed.fit.run_folder import RunFolder
+from dogbreed.nets.backbone import fetch_pretrained
 
 log = logging.getLogger(__name__)
 
@@ -30,13 +31,19 @@ def instantiate(node: DictConfig, **arguments: Any) -> Any:
     OmegaConf's containers would end up in checkpoints, which then load nowhere else.
 
     Raises:
-        UserError: what ``_target_`` names is not there.
+        UserError: what ``_target_`` names is not there, or takes other keys.
     """
     try:
         # Partial first: arguments given to Hydra's own call are turned into configuration, dataclasses into dicts.
         build = hydra_instantiate(node, _convert_="all", _partial_=True)
     except InstantiationException as error:
         msg = f"_target_={node.get('_target_')} cannot be built: {str(error).splitlines()[0]}"
+        raise UserError(msg) from error
+    keys = {str(key) for key in node if not str(key).startswith("_")}
+    try:
+        inspect.signature(build.func).bind(**dict.fromkeys(keys | arguments.keys()))
+    except TypeError as error:
+        msg = f"{node._target_} does not take these keys: {error}."
         raise UserError(msg) from error
     return build(**arguments)
 
@@ -54,6 +61,8 @@ def build(cfg: DictConfig) -> tuple[ImageDataModule, ImageClassifier]:
         L.seed_everything(cfg.seed, workers=True, verbose=False)
     seed = cfg.seed if cfg.seed is not None else torch.seed() % 2**63
     data: ImageDataModule = instantiate(cfg.data, augment=instantiate(cfg.augment), seed=seed)
+    if cfg.model.pretrained and cfg.model.weights is None:
+        fetch_pretrained(cfg.model.architecture)  # before any long work: it may not be to be had
     data.setup("fit")
     for sentence in (*data.index.report.notes, *data.index.report.warnings()):
         log.warning("data    %s", sentence)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -37,15 +38,20 @@ class EpochRecord(Callback):
         self._num_images = 0
         self._mark = 0.0
         self._epoch = (0.0, 0.0, 0)
+        self._is_validated = False
 
     @property
     def totals(self) -> dict[str, float]:
-        """Training speed of the whole run: ``images_per_second`` and ``data_wait_share`` (0..1)."""
+        """Training speed of the whole run: ``images_per_second`` and ``data_wait_share`` (0..1).
+
+        The share is the host's: on a GPU that still computes, its waiting costs nothing.
+        """
         seconds = max(self._train_s, 1e-9)
         return {"images_per_second": self._num_images / seconds, "data_wait_share": self._wait_s / seconds}
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Start the clock."""
+        self._is_validated = False
         self._mark = time.perf_counter()
         self._epoch = (self._train_s, self._wait_s, self._num_images)
 
@@ -61,11 +67,17 @@ class EpochRecord(Callback):
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Count the step."""
+        """Count the step; the epoch's last one waits for the device, so that the epoch's time is whole."""
+        if trainer.is_last_batch and pl_module.device.type == "cuda":
+            torch.cuda.synchronize(pl_module.device)
         now = time.perf_counter()
         self._train_s += now - self._mark
         self._num_images += self._batch_size
         self._mark = now
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Remember that this epoch has validation metrics of its own."""
+        self._is_validated = True
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Write the epoch's row."""
@@ -75,7 +87,10 @@ class EpochRecord(Callback):
             for now, before in zip((self._train_s, self._wait_s, self._num_images), self._epoch, strict=True)
         )
         row: dict[str, Any] = {"epoch": trainer.current_epoch + 1, "step": trainer.global_step}
-        for split, metrics in (("train", pl_module.train_metrics), ("val", pl_module.val_metrics)):
+        measured = {"train": pl_module.train_metrics}
+        if self._is_validated:
+            measured["val"] = pl_module.val_metrics
+        for split, metrics in measured.items():
             row |= {f"{split}/{name}": round(value, 6) for name, value in metrics.compute().items()}
         groups = trainer.optimizers[0].param_groups
         row |= {f"lr/{group['name']}": group["lr"] for group in groups if not group["name"].endswith("_no_decay")}
@@ -136,8 +151,8 @@ class RunProgress(ProgressBar):
                 trainer.max_epochs,
                 row["train/loss"],
                 row["train/acc_top1"],
-                row["val/loss"],
-                row["val/acc_top1"],
+                row.get("val/loss", math.nan),
+                row.get("val/acc_top1", math.nan),
                 row["seconds"],
                 row["images_per_second"],
             )

@@ -23,13 +23,12 @@ def draw_curves(rows: Sequence[Mapping[str, Any]], file: Path, best_epoch: int |
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
-    epochs = [row["epoch"] for row in rows]
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     axes = figure.subplots(1, 2)
     for axis, metric, title in zip(axes, ("loss", "acc_top1"), ("Cross entropy", "Top-1 accuracy"), strict=True):
         for split, color, label in (("train", TRAIN_COLOR, "train"), ("val", VALID_COLOR, "validation")):
-            values = [row.get(f"{split}/{metric}") for row in rows]
-            axis.plot(epochs, values, color=color, marker="o", markersize=3, linewidth=1.8, label=label)
+            points = [(row["epoch"], row[f"{split}/{metric}"]) for row in rows if f"{split}/{metric}" in row]
+            axis.plot(*zip(*points, strict=True), color=color, marker="o", markersize=3, linewidth=1.8, label=label)
         if best_epoch is not None:
             axis.axvline(best_epoch, color=VALID_COLOR, linestyle=":", linewidth=1, label=f"kept: epoch {best_epoch}")
         axis.set(title=title, xlabel="epoch")

@@ -68,6 +68,18 @@ class SplitResult:
         best = int(confidence_N.argmax())
         return index.split(self.split).path(best) if confidence_N[best] >= 0 else None
 
+    def confusion_rows(self, class_names: tuple[str, ...]) -> list[dict[str, Any]]:
+        """Return the counts above 0 of the confusion matrix: split, label, predicted, count."""
+        return [
+            {
+                "split": self.split,
+                "label": class_names[label],
+                "predicted": class_names[predicted],
+                "count": int(self.confusion_KK[label, predicted]),
+            }
+            for label, predicted in self.confusion_KK.nonzero().tolist()
+        ]
+
     def class_rows(self, class_names: tuple[str, ...]) -> list[tuple[str, int, float, float]]:
         """Return name, pictures, recall and F1 of each class that has pictures, the worst first."""
         f1_K = f1_per_class(self.confusion_KK)

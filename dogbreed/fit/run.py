@@ -20,6 +20,7 @@ from omegaconf import DictConfig, OmegaConf
 from dogbreed.classifier import ImageClassifier
 from dogbreed.config import objectives, resolve
 from dogbreed.datamodule import ImageDataModule
+from dogbreed.errors import UserError
 from dogbreed.files import write_csv, write_json
 from dogbreed.fit.build import build, build_trainer
 from dogbreed.fit.callbacks import EpochRecord
@@ -27,7 +28,6 @@ from dogbreed.fit.curves import draw_curves
 from dogbreed.fit.evaluation import SplitResult, evaluate_split
 from dogbreed.fit.run_folder import RunFolder
 from dogbreed.model_folder import save_model
-from dogbreed.nets.backbone import fetch_pretrained
 from dogbreed.nets.calibration import fit_temperature
 from dogbreed.tables import format_table
 
@@ -65,14 +65,16 @@ def fit_run(cfg: DictConfig, run_dir: str | Path, *, is_trial: bool = False) -> 
     Raises:
         UserError: the configuration, the data, the weights or the disk are not fit for it.
     """
-    folder = RunFolder(run_dir, cfg.checkpoint_dir)
+    run_dir = Path(run_dir)
+    # Trials would write over each other's.
+    checkpoint_dir = Path(cfg.checkpoint_dir, run_dir.name) if cfg.checkpoint_dir and is_trial else cfg.checkpoint_dir
+    folder = RunFolder(run_dir, checkpoint_dir)
     with folder.occupied():
         started = time.perf_counter()
         cfg, decided = resolve(cfg, is_trial=is_trial)
         _announce(cfg, decided, folder)
-        if cfg.model.pretrained and cfg.model.weights is None:
-            fetch_pretrained(cfg.model.architecture)  # before any long work: it may not be to be had
         data, classifier = build(cfg)
+        write_csv(folder.splits_csv, data.index.rows())
         record = EpochRecord(folder.metrics_csv, data.batch_size)
         trainer = build_trainer(cfg, folder, record)
         best_epoch = _fit(trainer, classifier, data)
@@ -108,6 +110,12 @@ def _fit(trainer: L.Trainer, classifier: ImageClassifier, data: ImageDataModule)
     """Train and go back to the best checkpoint; return its epoch, counted from 1."""
     try:
         trainer.fit(classifier, datamodule=data)
+    except torch.OutOfMemoryError as error:
+        msg = (
+            f"The memory of {trainer.strategy.root_device} does not hold a batch of {data.batch_size} pictures: lower "
+            "data.batch_size and raise trainer.accumulate_grad_batches by the same factor."
+        )
+        raise UserError(msg) from error
     except SystemExit as error:  # Lightning's answer to Ctrl-C
         raise KeyboardInterrupt from error
     if trainer.state.status == TrainerStatus.INTERRUPTED:
@@ -156,9 +164,6 @@ def _write_down(
     best_epoch: int | None,
 ) -> None:
     temperature = fit_temperature(results[0].logits_NK, results[0].labels_N)
-    rows = [row for result in results for row in result.prediction_rows(data.index, temperature)]
-    write_csv(folder.predictions_csv, rows)
-    draw_curves(record.rows, folder.curves_png, best_epoch)
     save_model(
         folder.model,
         classifier,
@@ -167,6 +172,11 @@ def _write_down(
         example=results[0].best_example(data.index),
         training_config=OmegaConf.to_yaml(cfg),
     )
+    rows = [row for result in results for row in result.prediction_rows(data.index, temperature)]
+    write_csv(folder.predictions_csv, rows)
+    rows = [row for result in results for row in result.confusion_rows(data.class_names)]
+    write_csv(folder.confusion_csv, rows)
+    draw_curves(record.rows, folder.curves_png, best_epoch)
     write_json(folder.metrics_json, metrics)
 
 

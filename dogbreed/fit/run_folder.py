@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from dogbreed.errors import UserError, sentence_of
-from dogbreed.files import disk_errors, write_json
+from dogbreed.files import disk_errors, read_json, write_json
 from dogbreed.machine import source_revision, versions
 
 
@@ -34,7 +35,9 @@ class RunFolder:
         self.model = self.path / "model"
         self.metrics_json = self.path / "metrics.json"
         self.metrics_csv = self.path / "metrics.csv"
+        self.splits_csv = self.path / "splits.csv"
         self.predictions_csv = self.path / "predictions.csv"
+        self.confusion_csv = self.path / "confusion.csv"
         self.curves_png = self.path / "curves.png"
         self._state_json = self.path / "run.json"
         self._lock = self.path / "run.lock"
@@ -53,7 +56,11 @@ class RunFolder:
         with disk_errors(self.path, "hydra.run.dir=DIR"):
             self.path.mkdir(parents=True, exist_ok=True)
             self._take_lock()
-            yield from self._recorded()
+            try:
+                self._try_checkpoints()
+                yield from self._recorded()
+            finally:
+                self._lock.unlink(missing_ok=True)
 
     def _recorded(self) -> Iterator[None]:
         started = time.time()
@@ -68,12 +75,16 @@ class RunFolder:
             raise
         else:
             self._record("completed", started, finished=time.time())
-        finally:
-            self._lock.unlink(missing_ok=True)
 
     def state(self) -> dict[str, Any]:
         """Return ``run.json``; empty where there is none or it is damaged."""
-        return read_state(self.path)
+        return read_json(self._state_json)
+
+    def _try_checkpoints(self) -> None:
+        """Find out now, not after an epoch, whether checkpoints can be written."""
+        with disk_errors(self.checkpoints, "checkpoint_dir=DIR"):
+            self.checkpoints.mkdir(parents=True, exist_ok=True)
+            tempfile.TemporaryFile(dir=self.checkpoints).close()
 
     def _take_lock(self) -> None:
         mine = {"pid": os.getpid(), "host": socket.gethostname()}
@@ -110,15 +121,6 @@ class RunFolder:
                 "versions": versions(),
             },
         )
-
-
-def read_state(folder: Path) -> dict[str, Any]:
-    """Return a run folder's ``run.json``; empty where there is none or it is damaged."""
-    try:
-        state = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return state if isinstance(state, dict) else {}
 
 
 def _iso(seconds: float) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import re
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -108,8 +110,9 @@ def fetch_pretrained(architecture: str) -> Path:
         from dogbreed.download import download
 
         url = str(cfg["url"])
-        folder = user_cache_dir() / "weights"
-        return download(url, folder / url.rsplit("/", 1)[-1])
+        file = download(url, user_cache_dir() / "weights" / url.rsplit("/", 1)[-1])
+        _check_hash(file, url)
+        return file
     msg = f"timm has no pretrained weights for {architecture}: set model.pretrained=false or model.weights=FILE."
     raise UserError(msg)
 
@@ -151,7 +154,6 @@ def load_weights(net: nn.Module, file: Path, architecture: str) -> None:
 
 def _fetch_from_hub(architecture: str, repo: str, filename: str) -> Path:
     from huggingface_hub import hf_hub_download, try_to_load_from_cache
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
     cached = try_to_load_from_cache(repo, filename)
     if isinstance(cached, str):
@@ -160,13 +162,24 @@ def _fetch_from_hub(architecture: str, repo: str, filename: str) -> Path:
     try:
         _probe(endpoint)
         return Path(hf_hub_download(repo, filename))
-    except (OSError, HfHubHTTPError, LocalEntryNotFoundError) as error:
+    except Exception as error:  # the hub's client lets those of its HTTP libraries through
         reason = getattr(error, "reason", None) or error.__cause__ or error
         msg = (
             f"The pretrained weights of {architecture} cannot be fetched from {endpoint} ({reason}). "
             f"Ways out: {WAYS_OUT}."
         )
         raise UserError(msg) from error
+
+
+def _check_hash(file: Path, url: str) -> None:
+    """Compare a file with the beginning of its SHA-256 in its name (``resnet18-f37072fd.pth``), where there is one."""
+    expected = re.search(r"-([0-9a-f]{8,})\.\w+$", file.name)
+    with file.open("rb") as stream:
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    if expected and not digest.startswith(expected[1]):
+        file.unlink()
+        msg = f"{url} did not arrive as it was sent (its checksum differs): call again, or {WAYS_OUT}."
+        raise UserError(msg)
 
 
 def _probe(endpoint: str) -> None:

@@ -34,7 +34,8 @@ class ClassificationMetrics(nn.Module):
         """Forget everything."""
         self.confusion_KK.zero_()
         self.top5_hits.zero_()
-        self.loss_sum.zero_()
+        # Anew, not zero_(): a module cast to bfloat16 takes its buffers along, and sums need float32.
+        self.loss_sum = torch.zeros((), dtype=torch.float32, device=self.loss_sum.device)
 
     @torch.no_grad()
     def update(self, logits_BK: Tensor, labels_B: Tensor, loss: Tensor) -> None:

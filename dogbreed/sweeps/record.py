@@ -6,7 +6,6 @@ independent of who ran the trials: this process, others, or machines far away.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from dogbreed.files import write_json
+from dogbreed.files import read_json, write_json
 from dogbreed.tables import format_table
 
 
@@ -33,8 +32,8 @@ def collect_trials(sweep_dir: Path, objectives: Sequence[str]) -> list[dict[str,
     for folder in sweep_dir.iterdir():
         overrides = folder / ".hydra" / "overrides.yaml"
         if folder.name.isdigit() and overrides.is_file():
-            state = _read_json(folder / "run.json")
-            metrics = _read_json(folder / "metrics.json")
+            state = read_json(folder / "run.json")
+            metrics = read_json(folder / "metrics.json")
             trials.append(
                 {
                     "number": int(folder.name),
@@ -115,11 +114,3 @@ def sweep_table(sweep: Mapping[str, Any]) -> str:
 def _first_value(trial: Mapping[str, Any]) -> float | None:
     value = trial["values"][0] if trial["values"] else None
     return None if value is None or math.isnan(value) else float(value)
-
-
-def _read_json(file: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}

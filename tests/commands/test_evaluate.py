@@ -6,7 +6,7 @@ import re
 import shutil
 
 import pytest
-from helpers import make_tree
+from helpers import COLORS, QUICK, make_tree, save_picture
 
 
 @pytest.fixture
@@ -42,6 +42,24 @@ def test_train_split_and_other_pictures(cli, run_dir, tmp_path):
     assert re.search(r"^test +10 ", answer.out, flags=re.M)
 
 
+def test_the_split_is_the_runs_however_the_folder_has_grown(cli, tmp_path):
+    root = make_tree(tmp_path / "pictures", {"": 20})
+    assert cli("train", *QUICK, f"data.root={root}", "hydra.run.dir=run").code == 0
+    with (tmp_path / "run" / "splits.csv").open(newline="") as stream:
+        trained = {row["path"] for row in csv.DictReader(stream) if row["split"] == "train"}
+    for name in COLORS:
+        for number in range(30):
+            save_picture(root / name / f"new_{number}.jpg", COLORS[name], 1000 + number)
+    answer = cli("evaluate", "run=run", "split=test")
+    assert answer.code == 0, answer.err
+    (folder,) = (tmp_path / "run" / "evaluations").iterdir()
+    with (folder / "predictions.csv").open(newline="") as stream:
+        files = {row["file"] for row in csv.DictReader(stream)}
+    assert len(files) == 9
+    assert not files & trained
+    assert not any("new_" in file for file in files)
+
+
 def test_wrong_words(cli, run_dir, tmp_path):
     strange = make_tree(tmp_path / "strange", {"": 2})
     (strange / "red").rename(strange / "violet")
@@ -54,6 +72,8 @@ def test_wrong_words(cli, run_dir, tmp_path):
         ([f"run={run_dir}", f"data_root={strange}"], r"violet"),
         ([f"run={run_dir}", "accelerator=tpu"], r"accelerator=tpu is unknown"),
         ([f"run={run_dir}", "batch_size=0"], r"batch_size=0"),
+        ([f"run={run_dir}", "batch_size=abc"], r"batch_size=abc must be a whole number or null"),
+        ([f"run={run_dir}", "num_workers=2.5"], r"num_workers=2.5 must be a whole number"),
         ([f"run={run_dir}", "splitt=test"], r"splitt does not exist. Did you mean split"),
     ):
         answer = cli("evaluate", *words)

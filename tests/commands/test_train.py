@@ -80,7 +80,7 @@ WRONG = [
     (["model=resnet5"], r"Did you mean resnet50"),
     (["model=timm", "model.architecture=resnet_50"], r"resnet_50.*Did you mean resnet50"),
     (["data=folder"], r"give data\.root=DIR"),
-    (["data=folder", "data.root=nowhere"], r"nowhere is not a folder"),
+    (["data=folder", "data.root=nowhere", "model.pretrained=true"], r"nowhere is not a folder"),
     (["data=manifest", "data.manifest=nowhere.csv"], r"nowhere\.csv"),
     (["trainer.max_epochs=0"], r"trainer\.max_epochs=0 trains nothing"),
     (["model.weights=nowhere.pth"], r"nowhere\.pth"),
@@ -92,7 +92,12 @@ WRONG = [
     (["callbacks.mine._target_=nowhere.Callback"], r"put \+ before it, \+callbacks\.mine\._target_=VALUE"),
     (["+callbacks.mine._target_=nowhere.Callback"], r"nowhere\.Callback"),
     (["trainer.strategy=magic"], r"magic"),
-    (["optim.betas=[1]"], r"betas=\[1\]"),
+    (["optim.betas=[1]"], r"optim\.betas=\[1\] must be a list of 2 numbers"),
+    (["optim.betas=[a,b]"], r"optim\.betas=.* must be a list of 2 numbers"),
+    (["data.class_names=[0,1]"], r"data\.class_names=\[0, 1\] must be a list of texts"),
+    (["objective=[]"], r"objective=\[\] names no metric"),
+    (["objective=train/loss"], r"must be a val/ metric"),
+    (["logger={mine:{a:1}}"], r"logger"),
     (["experiment=dogs"], r"experiment=dogs does not exist"),
     (["optim.lr=1,2"], r"add -m"),
     (["rubbish"], r"rubbish cannot be read as KEY=VALUE"),
@@ -185,6 +190,16 @@ def test_a_killed_run_leaves_whole_files_and_a_folder_that_can_be_used_again(tmp
     )
     assert again.returncode == 0, again.stderr
     assert json.loads((tmp_path / "run" / "run.json").read_text())["state"] == "completed"
+
+
+def test_a_finished_run_stays_as_it_is(cli, tree, tmp_path):
+    options = (*QUICK, "trainer=debug", "data.batch_size=4", f"data.root={tree}", "hydra.run.dir=run")
+    assert cli("train", *options).code == 0
+    before = {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()}
+    answer = cli("train", *options, "seed=9")
+    assert answer.code == 2
+    assert "run holds a finished run: choose another folder (hydra.run.dir=DIR)" in answer.err
+    assert {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()} == before
 
 
 def test_the_reader_of_a_pipe_may_leave(tmp_path):

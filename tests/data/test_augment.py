@@ -71,6 +71,13 @@ def test_views_do_not_depend_on_workers_or_batches(tree):
     assert all(torch.equal(alone[key], with_workers[key]) for key in alone)
 
 
+def test_neighbours_share_no_random_numbers():
+    streams = [
+        set(view_generator(seed, epoch, image).random(64)) for seed in (0, 1) for epoch in (0, 1) for image in (0, 1, 2)
+    ]
+    assert len(set.union(*streams)) == sum(map(len, streams))
+
+
 def test_epochs_and_seeds_differ(tree):
     seen = epochs_of(tree, num_workers=0)
     same = [torch.equal(seen[0, i], seen[1, i]) for i in range(24)]

@@ -155,3 +155,37 @@ def test_what_is_no_picture_has_a_reason(content, reason, tmp_path):
 def test_missing_file(tmp_path):
     with pytest.raises(BadImageError, match="cannot be read"):
         decode_image(tmp_path / "none.jpg")
+
+
+def test_damaged_metadata_says_nothing_about_the_pixels(gradient):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    whole = encoded(gradient, "JPEG", exif=exif)
+    start = whole.index(b"Exif\0\0") + 6
+    for position in range(start, start + 26):
+        for value in (0x00, 0xFF, whole[position] ^ 0x55):
+            damaged = whole[:position] + bytes([value]) + whole[position + 1 :]
+            assert decode_image(damaged).shape[0] == 3
+
+
+@pytest.mark.parametrize("format", ["TIFF", "WEBP", "BMP", "GIF"])
+def test_the_scan_finds_what_has_a_header_and_no_pixels(gradient, format, tmp_path):
+    whole = encoded(gradient, format)
+    for share in (0.3, 0.6, 0.9):
+        file = tmp_path / f"{share}.{format.lower()}"
+        file.write_bytes(whole[: int(len(whole) * share)])
+        try:
+            read_header(file)
+            is_cut_short(file)
+        except BadImageError:
+            continue
+        assert decode_image(file).shape[0] == 3  # what passes the scan can be trained on
+
+
+def test_a_huge_jpeg_with_something_appended_passes_the_scan(monkeypatch, tmp_path):
+    monkeypatch.setattr(decode, "MAX_PIXELS", 40_000)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10_000)
+    file = tmp_path / "phone.jpg"
+    file.write_bytes(encoded(Image.new("RGB", (600, 400), (10, 200, 30)), "JPEG") + b"\0" * 4096)
+    assert not is_cut_short(file)
+    assert decode_image(file).shape == (3, 100, 150)

@@ -19,11 +19,15 @@ def members(index, split):
     return sorted(index.split(split).paths)
 
 
+def counts_of(index, split):
+    return np.bincount(index.split(split).labels, minlength=len(index.class_names)).tolist()
+
+
 def test_a_tree_with_splits(tree):
     index = scan_folder(tree)
     assert index.class_names == ("blue", "green", "red")
     assert index.counts() == {"train": 24, "valid": 9, "test": 12}
-    assert index.class_counts("train").tolist() == [8, 8, 8]
+    assert counts_of(index, "train") == [8, 8, 8]
     train = index.split("train")
     for i, path in enumerate(train):
         assert path.is_file()
@@ -41,7 +45,7 @@ def test_a_missing_validation_split_is_cut_from_train(tmp_path):
     make_tree(tmp_path, {"train": 10, "test": 2})
     index = scan_folder(tmp_path, SplitRule(valid_fraction=0.2))
     assert index.counts() == {"train": 24, "valid": 6, "test": 6}
-    assert index.class_counts("valid").tolist() == [2, 2, 2]
+    assert counts_of(index, "valid") == [2, 2, 2]
     assert "no valid split" in index.report.notes[0]
 
 
@@ -49,7 +53,7 @@ def test_a_single_tree_is_split_the_same_way_every_time(tmp_path):
     make_tree(tmp_path, {"": 20})
     index = scan_folder(tmp_path)
     assert index.counts() == {"train": 42, "valid": 9, "test": 9}
-    assert [index.class_counts(split).tolist() for split in index.splits] == [[14] * 3, [3] * 3, [3] * 3]
+    assert [counts_of(index, split) for split in index.splits] == [[14] * 3, [3] * 3, [3] * 3]
     assert members(scan_folder(tmp_path), "test") == members(index, "test")
     assert members(scan_folder(tmp_path, SplitRule(seed=1)), "test") != members(index, "test")
     # Another machine, another folder name: the same cut.
@@ -211,14 +215,34 @@ def test_wrong_manifests(tree, tmp_path, manifest_rows):
     fails(r"line 47: split 'dev' is unknown")
     write_manifest(file, [*manifest_rows, ("train/red/red_0.jpg", "", "train")])
     fails(r"line 47: label is empty")
-    write_manifest(file, [*manifest_rows, ("train/red/red_0.jpg", "redd", "valid")])
+    write_manifest(file, [*manifest_rows[1:], (manifest_rows[0][0], "redd", "valid")])
     fails(r"Label 'redd' .*Did you mean red")
-    write_manifest(file, [*manifest_rows, ("train/red/red_0.jpg", "red", "")])
+    write_manifest(file, [*manifest_rows[1:], (manifest_rows[0][0], "red", "")])
     fails("has no split although other pictures do")
+    # The same picture in two splits is leakage, whatever its path is written like.
+    write_manifest(file, [*manifest_rows, ("./train/red/red_0.jpg", "red", "test")])
+    fails(r"names .*red_0.jpg twice, in line \d+ and 47, with another label or split")
+    write_manifest(file, [*manifest_rows, ("train/red/red_0.jpg", "red", "train")])
+    assert sum(scan_manifest(file, root=tree).counts().values()) == len(manifest_rows)
     file.write_bytes(b"path,label\n\xff\xfe\x00,x\n")
     fails("not a CSV in UTF-8")
     write_manifest(file, [("gone.jpg", "red", "train")])
     fails(r"No pictures found in .* \(1 files there are no readable pictures\)")
+
+
+def test_a_folder_that_cannot_be_read_is_named(tree, monkeypatch):
+    import os
+
+    scandir = os.scandir
+
+    def refusing(path="."):
+        if str(path).endswith("green"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    with pytest.raises(UserError, match=r"green cannot be read \(Permission denied\): change its permissions"):
+        scan_folder(tree)
 
 
 # -- the compact list --------------------------------------------------------

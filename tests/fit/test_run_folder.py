@@ -14,7 +14,7 @@ from helpers import QUICK, make_tree
 from PIL import Image
 
 from dogbreed import ImageClassifier, UserError, compose, fit_run, load_model
-from dogbreed.fit.run_folder import RunFolder, read_state
+from dogbreed.fit.run_folder import RunFolder
 from dogbreed.model_folder import verify_model
 
 
@@ -32,13 +32,13 @@ def rows_of(file):
 
 def test_everything_that_the_contract_names_is_there(finished_run):
     names = {path.name for path in finished_run.run_dir.iterdir()}
-    expected = {"checkpoints", "metrics.json", "metrics.csv", "curves.png", "predictions.csv", "model", "run.json"}
-    assert expected | {"tensorboard"} == names  # and run.lock is gone
+    files = {"metrics.json", "metrics.csv", "curves.png", "predictions.csv", "confusion.csv", "splits.csv", "run.json"}
+    assert names == files | {"checkpoints", "model", "tensorboard"}  # and run.lock is gone
     model = {path.name for path in finished_run.model_dir.iterdir()}
     assert model == {"model.safetensors", "model.json", "training_config.yaml", "example.jpg", "example.json"}
     assert {path.name for path in (finished_run.run_dir / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
     assert any("tfevents" in path.name for path in (finished_run.run_dir / "tensorboard").rglob("*"))
-    assert read_state(finished_run.run_dir)["state"] == "completed"
+    assert RunFolder(finished_run.run_dir).state()["state"] == "completed"
 
 
 def test_metrics_are_those_of_the_predictions(finished_run):
@@ -53,6 +53,15 @@ def test_metrics_are_those_of_the_predictions(finished_run):
         assert all(0 < float(row["probability"]) <= 1 for row in own)
     assert {"train/acc_top1", "val/loss", "test/f1_macro", "seconds", "images_per_second"} <= metrics.keys()
     assert 0 <= metrics["data_wait_share"] <= 1
+
+
+def test_the_confusion_matrix_is_that_of_the_predictions(finished_run):
+    counted = {}
+    for row in rows_of(finished_run.run_dir / "predictions.csv"):
+        cell = (row["split"], row["label"], row["predicted"])
+        counted[cell] = counted.get(cell, 0) + 1
+    rows = rows_of(finished_run.run_dir / "confusion.csv")
+    assert {(row["split"], row["label"], row["predicted"]): int(row["count"]) for row in rows} == counted
 
 
 def test_a_row_an_epoch(finished_run):
@@ -140,6 +149,41 @@ def test_checkpoints_can_live_elsewhere(tree, tmp_path):
     assert not (tmp_path / "run" / "checkpoints").exists()
 
 
+def test_trials_do_not_share_their_checkpoints(tree, tmp_path):
+    fit_run(quick(tree, f"checkpoint_dir='{tmp_path / 'kept'}'"), tmp_path / "7", is_trial=True)
+    assert (tmp_path / "kept" / "7" / "best.ckpt").is_file()
+
+
+def test_epochs_without_validation_have_no_validation_numbers(tree, tmp_path):
+    more = ("trainer.check_val_every_n_epoch=2", "trainer.max_epochs=4")
+    result = fit_run(quick(tree, *more), tmp_path / "run")
+    rows = rows_of(result.run_dir / "metrics.csv")
+    assert [bool(row["val/loss"]) for row in rows] == [False, True, False, True]
+    assert (result.run_dir / "curves.png").is_file()
+
+
+def test_sums_keep_their_precision_where_weights_do_not(tmp_path):
+    """bfloat16 counts no further than 256 by ones."""
+    from dogbreed.nets.metrics import ClassificationMetrics
+
+    metrics = ClassificationMetrics(2).to(torch.bfloat16)
+    metrics.reset()
+    for _ in range(600):
+        metrics.update(torch.zeros(1, 2), torch.zeros(1, dtype=torch.int64), torch.tensor(1.0))
+    assert metrics.compute()["loss"] == 1.0
+
+
+def test_files_whose_names_are_no_utf8(tmp_path):
+    root = make_tree(tmp_path / "pictures", {"train": 4, "valid": 2})
+    odd = root / "valid" / "red" / os.fsdecode(b"caf\xe9.jpg")
+    try:
+        (root / "valid" / "red" / "red_0.jpg").rename(odd)
+    except OSError:
+        pytest.skip("this file system takes UTF-8 only")
+    result = fit_run(quick(root, "trainer=debug", "data.batch_size=4"), tmp_path / "run")
+    assert b"caf\xe9.jpg" in (result.run_dir / "predictions.csv").read_bytes()
+
+
 def test_gradient_accumulation_and_fast_dev_run(tree, tmp_path):
     fit_run(quick(tree, "trainer.accumulate_grad_batches=2"), tmp_path / "a")
     assert fit_run(quick(tree, "trainer.fast_dev_run=true"), tmp_path / "b").metrics["val/loss"] > 0
@@ -195,7 +239,7 @@ def test_another_machines_lock_is_not_judged_from_here(tmp_path):
 def test_a_failed_run_says_so(tmp_path):
     with pytest.raises(UserError, match="nowhere is not a folder"):
         fit_run(quick(tmp_path / "nowhere"), tmp_path / "run")
-    state = read_state(tmp_path / "run")
+    state = RunFolder(tmp_path / "run").state()
     assert state["state"] == "failed"
     assert str(tmp_path / "nowhere") in state["error"]
     assert not (tmp_path / "run" / "run.lock").exists()
@@ -204,7 +248,7 @@ def test_a_failed_run_says_so(tmp_path):
 def test_an_interrupted_run_says_so(tmp_path):
     with pytest.raises(KeyboardInterrupt), RunFolder(tmp_path / "run").occupied():
         raise KeyboardInterrupt
-    assert read_state(tmp_path / "run")["state"] == "interrupted"
+    assert RunFolder(tmp_path / "run").state()["state"] == "interrupted"
 
 
 @pytest.mark.parametrize(
@@ -217,11 +261,24 @@ def test_an_interrupted_run_says_so(tmp_path):
         (["model.dropout=1.5"], r"dropout=1.5"),
         (["augment.crop_scale=[0.5,2]"], r"crop_scale"),
         (["data.on_bad_file=ignore"], r"on_bad_file=ignore"),
+        (["trainer.limit_train_batches=0"], r"trainer.limit_train_batches=0 must be above 0"),
+        (["trainer.limit_val_batches=0.0"], r"trainer.limit_val_batches=0.0 must be above 0"),
+        (["data.class_names=[red,red]"], r"names a class twice"),
+        (["+trainer.foo=1"], r"lightning.Trainer does not take these keys: .*'foo'"),
+        (["+callbacks.mine._target_=lightning.pytorch.callbacks.EarlyStopping"], r"EarlyStopping .*monitor"),
+        (["model.preprocessing={men:[1,1,1]}"], r"model.preprocessing.men does not exist. Did you mean mean"),
     ],
 )
 def test_numbers_out_of_range(tree, tmp_path, more, match):
     with pytest.raises(UserError, match=match):
         fit_run(quick(tree, *more), tmp_path / "run")
+
+
+def test_a_checkpoint_folder_that_cannot_be_made_is_noticed_at_once(tree, tmp_path):
+    (tmp_path / "taken").write_text("")
+    with pytest.raises(UserError, match=r"taken.*checkpoint_dir=DIR"):
+        fit_run(quick(tree, f"checkpoint_dir='{tmp_path / 'taken' / 'kept'}'"), tmp_path / "run")
+    assert not (tmp_path / "run" / "run.lock").exists()
 
 
 def test_a_file_where_the_run_folder_should_be(tree, tmp_path):

@@ -91,6 +91,36 @@ def test_a_failed_trial_is_a_row_not_the_end(tree, tmp_path, cli):
     assert "Traceback" not in answer.err
 
 
+def test_a_finished_sweep_is_not_written_over(tree, tmp_path, cli):
+    sweep_of(tree, tmp_path, cli, "seed=1", "trainer=debug", "data.batch_size=4")
+    before = {path: path.read_bytes() for path in (tmp_path / "s").rglob("*") if path.is_file()}
+    answer, _ = sweep_of(tree, tmp_path, cli, "seed=2,3", "trainer=debug", "data.batch_size=4")
+    assert answer.code == 2
+    assert "holds a sweep: choose another folder (hydra.sweep.dir=DIR)" in answer.err
+    assert {path: path.read_bytes() for path in (tmp_path / "s").rglob("*") if path.is_file()} == before
+
+
+def test_a_failed_trial_keeps_nothing_alive(tree, tmp_path, cli, monkeypatch):
+    import gc
+
+    from dogbreed import ImageClassifier
+    from dogbreed.fit import run
+
+    alive = []
+
+    def failing(trainer, classifier, data):
+        gc.collect()
+        alive.append(sum(isinstance(thing, ImageClassifier) for thing in gc.get_objects()))
+        msg = "out of luck"
+        raise RuntimeError(msg)
+
+    monkeypatch.setattr(run, "_fit", failing)
+    answer, _ = sweep_of(tree, tmp_path, cli, "seed=1,2,3")
+    assert answer.code == 2
+    assert answer.err.count("RuntimeError: out of luck") == 3
+    assert len(set(alive)) == 1
+
+
 def test_a_sweep_of_failures_only_is_a_failure(tree, tmp_path, cli):
     answer, sweep = sweep_of(tree, tmp_path, cli, "optim.lr=-1,-2")
     assert answer.code == 2

@@ -67,9 +67,15 @@ class SampleSource:
         Raises:
             UserError: the folder cannot be written.
         """
-        return make_folder_once(
+        make_folder_once(
             self.target, self._fill, on_wait=lambda: tqdm.write("waiting for another process that draws the sample")
         )
+        for split, count in self.per_class.items():
+            found = self.target / split / BREEDS[0].name
+            if not found.is_dir() or len(list(found.iterdir())) != count:
+                msg = f"data.source.folder={self.target} holds something else than this sample: choose an empty folder."
+                raise UserError(msg)
+        return self.target
 
     def _fill(self, folder: Path) -> None:
         tasks = list(self._tasks(folder))
