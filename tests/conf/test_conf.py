@@ -112,7 +112,7 @@ def resolved(*overrides):
 
 def test_the_sample_trains_from_scratch_and_photographs_do_not():
     sample = resolved()
-    assert (sample.model.pretrained, sample.model.input_size_px, sample.finetune.mode) == (False, 64, "full")
+    assert (sample.model.pretrained, sample.model.input_size_px, sample.finetune.mode) == (False, 56, "full")
     assert (sample.finetune.batchnorm, sample.finetune.backbone_lr_scale) == ("train", 1.0)
     photos = resolved("data=folder", "data.root=/photos")
     assert (photos.model.pretrained, photos.model.input_size_px, photos.finetune.mode) == (True, 224, "head")
