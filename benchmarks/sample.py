@@ -18,7 +18,7 @@ LIMIT_S = 120
 
 def run() -> list[Row]:
     """Train the default command three times; fit the linear classifier once."""
-    root = SampleSource(num_train=100, num_valid=15, num_test=25).prepare()
+    root = SampleSource(num_train=120, num_valid=15, num_test=25).prepare()
     colours = _mean_colour_accuracy(root)
     accuracies, seconds = [], []
     for seed in SEEDS:
