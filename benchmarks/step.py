@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader
 
 from benchmarks.record import Row
 from dogbreed import ImageClassifier
-from dogbreed.fit.callbacks import EpochRecord, RunProgress
+from dogbreed.fit.record import EpochRecord, RunProgress
 
 BATCH, NUM_CLASSES, WARM_UP = 32, 20, 4
 

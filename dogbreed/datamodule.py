@@ -15,9 +15,10 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from dogbreed.data.augment import AugmentSettings
-from dogbreed.data.dataset import Batch, EpochSampler, ImageDataset, collate
+from dogbreed.data.dataset import Batch, ImageDataset, collate
 from dogbreed.data.index import ImageIndex
 from dogbreed.data.preprocess import Preprocessing
+from dogbreed.data.sampler import EpochSampler
 from dogbreed.data.scan import check_root, scan_folder, scan_manifest
 from dogbreed.data.sources import Source
 from dogbreed.data.splits import SplitRule
@@ -149,7 +150,7 @@ class ImageDataModule(L.LightningDataModule):
     def train_dataloader(self) -> DataLoader[Batch]:
         """Return shuffled batches of random views; a short last batch is left to the next epoch's shuffle."""
         dataset = self.dataset("train", augmented=True)
-        return self._loader(dataset, sampler=EpochSampler(len(dataset), self.seed), drop_last=True)
+        return self._loader(dataset, sampler=EpochSampler(len(dataset), self.batch_size, self.seed))
 
     def val_dataloader(self) -> DataLoader[Batch] | list[Any]:
         """Return the validation split in order, every picture once; nothing where there is none."""

@@ -1,29 +1,23 @@
-"""Pictures as a PyTorch data set, and the order in which an epoch visits them.
+"""Pictures as a PyTorch data set.
 
 Shape legend: B batch, C channels (3), S input side.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import Dataset
 
 from dogbreed.data.augment import AugmentSettings, random_view, view_generator
 from dogbreed.data.decode import BadImageError, decode_image
 from dogbreed.data.index import ImageList
 from dogbreed.data.preprocess import Preprocessing
+from dogbreed.data.sampler import Visit
 from dogbreed.errors import UserError
-
-
-class Visit(NamedTuple):
-    """One picture in one epoch: all that its view depends on."""
-
-    epoch: int
-    image: int
 
 
 class Batch(NamedTuple):
@@ -86,34 +80,6 @@ class ImageDataset(Dataset[tuple[Tensor, int, int]]):
         else:
             view = self.preprocessing.center_crop(pixels)
         return view, int(self.images.labels[index]), index
-
-
-class EpochSampler(Sampler[Visit]):
-    """Visit every picture once an epoch, in an order keyed by (seed, epoch).
-
-    Lightning calls `set_epoch`; the epoch travels with each index, so that
-    workers that live through all epochs still know which one it is.
-
-    Args:
-        num_images: Length of the split.
-        seed: Another seed, other orders.
-    """
-
-    def __init__(self, num_images: int, seed: int = 0) -> None:
-        self.num_images = num_images
-        self.seed = seed
-        self.epoch = 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch of the next iteration, counted from 0."""
-        self.epoch = epoch
-
-    def __len__(self) -> int:
-        return self.num_images
-
-    def __iter__(self) -> Iterator[Visit]:
-        order = view_generator(self.seed, self.epoch, 2**63).permutation(self.num_images)
-        return (Visit(self.epoch, int(image)) for image in order)
 
 
 def collate(items: Sequence[tuple[Tensor, int, int]]) -> Batch:

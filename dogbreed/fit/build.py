@@ -18,7 +18,9 @@ from dogbreed.classifier import ImageClassifier
 from dogbreed.config import objectives
 from dogbreed.datamodule import ImageDataModule
 from dogbreed.errors import UserError
-from dogbreed.fit.callbacks import EpochRecord, WholeCheckpointIO, build_callbacks
+from dogbreed.fit.callbacks import build_callbacks
+from dogbreed.fit.checkpoints import WholeCheckpointIO
+from dogbreed.fit.record import EpochRecord
 from dogbreed.fit.run_folder import RunFolder
 from dogbreed.nets.backbone import fetch_pretrained
 

@@ -15,21 +15,17 @@ import lightning as L
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.trainer.states import TrainerStatus
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from dogbreed.classifier import ImageClassifier
 from dogbreed.config import objectives, resolve
 from dogbreed.datamodule import ImageDataModule
 from dogbreed.errors import UserError
-from dogbreed.files import write_csv, write_json
+from dogbreed.files import write_csv
 from dogbreed.fit.build import build, build_trainer
-from dogbreed.fit.callbacks import EpochRecord
-from dogbreed.fit.curves import draw_curves
-from dogbreed.fit.evaluation import SplitResult, evaluate_split
+from dogbreed.fit.outcome import final_metrics, measure, report, write_down
+from dogbreed.fit.record import EpochRecord
 from dogbreed.fit.run_folder import RunFolder
-from dogbreed.model_folder import save_model
-from dogbreed.nets.calibration import fit_temperature
-from dogbreed.tables import format_table
 
 log = logging.getLogger(__name__)
 
@@ -78,10 +74,10 @@ def fit_run(cfg: DictConfig, run_dir: str | Path, *, is_trial: bool = False) -> 
         record = EpochRecord(folder.metrics_csv, data.batch_size)
         trainer = build_trainer(cfg, folder, record)
         best_epoch = _fit(trainer, classifier, data)
-        results = _measure(classifier, data, with_test=cfg.test_after_fit)
-        metrics = _final_metrics(results, record, time.perf_counter() - started)
-        _write_down(cfg, folder, classifier, data, results, metrics, record, best_epoch)
-        _report(folder, metrics)
+        results = measure(classifier, data, with_test=cfg.test_after_fit)
+        metrics = final_metrics(results, record, time.perf_counter() - started)
+        write_down(cfg, folder, classifier, data, results, metrics, record, best_epoch)
+        report(folder, metrics)
     values = [metrics.get(name, math.nan) for name in objectives(cfg)]
     return RunResult(metrics, values[0] if isinstance(cfg.objective, str) else values, folder.path, folder.model)
 
@@ -129,68 +125,3 @@ def _fit(trainer: L.Trainer, classifier: ImageClassifier, data: ImageDataModule)
     best = torch.load(kept.best_model_path, map_location="cpu", weights_only=True)
     classifier.load_state_dict(best["state_dict"])
     return int(best["epoch"]) + 1
-
-
-def _measure(classifier: ImageClassifier, data: ImageDataModule, *, with_test: bool) -> list[SplitResult]:
-    splits = ["valid"]
-    if with_test and "test" in data.index.splits:
-        splits.append("test")
-    elif with_test:
-        log.warning("data    there is no test split: nothing is measured on it.")
-    num_classes = len(classifier.class_names)
-    return [
-        evaluate_split(classifier.net, classifier.preprocessing, data.eval_dataloader(split), split, num_classes)
-        for split in splits
-    ]
-
-
-def _final_metrics(results: list[SplitResult], record: EpochRecord, seconds: float) -> dict[str, float]:
-    metrics: dict[str, float] = {}
-    for result in results:
-        metrics |= result.named_metrics()
-    if record.rows:
-        metrics |= {key: value for key, value in record.rows[-1].items() if key.startswith("train/")}
-    return {**metrics, "seconds": seconds, **record.totals}
-
-
-def _write_down(
-    cfg: DictConfig,
-    folder: RunFolder,
-    classifier: ImageClassifier,
-    data: ImageDataModule,
-    results: list[SplitResult],
-    metrics: dict[str, float],
-    record: EpochRecord,
-    best_epoch: int | None,
-) -> None:
-    temperature = fit_temperature(results[0].logits_NK, results[0].labels_N)
-    save_model(
-        folder.model,
-        classifier,
-        temperature=temperature,
-        metrics=metrics,
-        example=results[0].best_example(data.index),
-        training_config=OmegaConf.to_yaml(cfg),
-    )
-    rows = [row for result in results for row in result.prediction_rows(data.index, temperature)]
-    write_csv(folder.predictions_csv, rows)
-    rows = [row for result in results for row in result.confusion_rows(data.class_names)]
-    write_csv(folder.confusion_csv, rows)
-    draw_curves(record.rows, folder.curves_png, best_epoch)
-    write_json(folder.metrics_json, metrics)
-
-
-def _report(folder: RunFolder, metrics: dict[str, float]) -> None:
-    names = ("acc_top1", "acc_top5", "f1_macro", "loss")
-    splits = [split for split in ("train", "val", "test") if f"{split}/loss" in metrics]
-    table = format_table(
-        ["split", *names], [[split, *(metrics[f"{split}/{name}"] for name in names)] for split in splits]
-    )
-    log.info(
-        "\n%s\n\n%.0f s, %.0f images/s, %.0f %% of it waiting for data\n%s",
-        table,
-        metrics["seconds"],
-        metrics["images_per_second"],
-        100 * metrics["data_wait_share"],
-        f"results {folder.path}",
-    )

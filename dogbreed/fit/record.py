@@ -1,0 +1,168 @@
+"""What tells people how a run goes on: a bar, a line and a row an epoch."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.callbacks.progress.progress_bar import ProgressBar
+from tqdm import tqdm
+
+from dogbreed.classifier import ImageClassifier
+from dogbreed.files import write_csv
+
+log = logging.getLogger(__name__)
+
+
+class EpochRecord(Callback):
+    """Write a row an epoch: metrics, learning rates, speed; keep the sums for ``metrics.json``.
+
+    Args:
+        file: The CSV, rewritten whole after each epoch.
+        batch_size: Pictures in a training batch, for images per second.
+    """
+
+    def __init__(self, file: Path, batch_size: int) -> None:
+        self.rows: list[dict[str, Any]] = []
+        self._file = file
+        self._batch_size = batch_size
+        self._train_s = self._wait_s = 0.0
+        self._num_images = 0
+        self._mark = 0.0
+        self._epoch = (0.0, 0.0, 0)
+        self._is_validated = False
+
+    @property
+    def totals(self) -> dict[str, float]:
+        """Training speed of the whole run: ``images_per_second`` and ``data_wait_share`` (0..1).
+
+        The share is the host's: on a GPU that still computes, its waiting costs nothing.
+        """
+        seconds = max(self._train_s, 1e-9)
+        return {"images_per_second": self._num_images / seconds, "data_wait_share": self._wait_s / seconds}
+
+    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Start the clock."""
+        self._is_validated = False
+        self._mark = time.perf_counter()
+        self._epoch = (self._train_s, self._wait_s, self._num_images)
+
+    def on_train_batch_start(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Count the time since the last step's end as waiting for data."""
+        now = time.perf_counter()
+        self._wait_s += now - self._mark
+        self._train_s += now - self._mark
+        self._mark = now
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Count the step; the epoch's last one waits for the device, so that the epoch's time is whole."""
+        if trainer.is_last_batch and pl_module.device.type == "cuda":
+            torch.cuda.synchronize(pl_module.device)
+        now = time.perf_counter()
+        self._train_s += now - self._mark
+        self._num_images += self._batch_size
+        self._mark = now
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Remember that this epoch has validation metrics of its own."""
+        self._is_validated = True
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Write the epoch's row."""
+        assert isinstance(pl_module, ImageClassifier)
+        train_s, wait_s, num_images = (
+            now - before
+            for now, before in zip((self._train_s, self._wait_s, self._num_images), self._epoch, strict=True)
+        )
+        row: dict[str, Any] = {"epoch": trainer.current_epoch + 1, "step": trainer.global_step}
+        measured = {"train": pl_module.train_metrics}
+        if self._is_validated:
+            measured["val"] = pl_module.val_metrics
+        for split, metrics in measured.items():
+            row |= {f"{split}/{name}": round(value, 6) for name, value in metrics.compute().items()}
+        groups = trainer.optimizers[0].param_groups
+        row |= {f"lr/{group['name']}": group["lr"] for group in groups if not group["name"].endswith("_no_decay")}
+        row |= {
+            "seconds": round(train_s, 3),
+            "images_per_second": round(num_images / max(train_s, 1e-9), 2),
+            "data_wait_share": round(wait_s / max(train_s, 1e-9), 4),
+        }
+        self.rows.append(row)
+        write_csv(self._file, self.rows)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Keep rows and sums in checkpoints, so that a resumed run's files are whole."""
+        return {"rows": self.rows, "sums": (self._train_s, self._wait_s, self._num_images)}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from a checkpoint."""
+        self.rows = list(state_dict["rows"])
+        self._train_s, self._wait_s, self._num_images = state_dict["sums"]
+
+
+class RunProgress(ProgressBar):
+    """One bar for the run on terminals, and a line for each epoch everywhere."""
+
+    def __init__(self, record: EpochRecord) -> None:
+        super().__init__()
+        self._record = record
+        self._bar: tqdm[Any] | None = None
+
+    def disable(self) -> None:
+        """Show nothing."""
+        self._bar = None
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Open the bar."""
+        total = trainer.num_training_batches * (trainer.max_epochs or 1)
+        self._bar = tqdm(total=total, unit="step", disable=None, leave=False, dynamic_ncols=True)
+
+    def on_train_epoch_start(self, trainer: L.Trainer, *_: Any) -> None:
+        """Name the epoch."""
+        if self._bar is not None:
+            self._bar.set_description(f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}", refresh=False)
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        """Move the bar; it never reads a tensor, which would make the host wait."""
+        if self._bar is not None:
+            self._bar.update()
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Print the epoch's line."""
+        row = self._record.rows[-1]
+        width = len(str(trainer.max_epochs))
+        with tqdm.external_write_mode():
+            log.info(
+                "epoch %*d/%d   train loss %.3f top1 %.3f   val loss %.3f top1 %.3f   %.1f s   %.0f images/s",
+                width,
+                row["epoch"],
+                trainer.max_epochs,
+                row["train/loss"],
+                row["train/acc_top1"],
+                row.get("val/loss", math.nan),
+                row.get("val/acc_top1", math.nan),
+                row["seconds"],
+                row["images_per_second"],
+            )
+
+    def on_train_end(self, *_: Any) -> None:
+        """Close the bar."""
+        self._close()
+
+    def on_exception(self, *_: Any) -> None:
+        """Close the bar, so that an error is not printed into it."""
+        self._close()
+
+    def _close(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
