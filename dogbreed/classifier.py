@@ -27,6 +27,7 @@ from dogbreed.nets.finetune import (
     hold_statistics,
     set_backbone_trainable,
 )
+from dogbreed.nets.loss import LossSettings, TrainingLoss
 from dogbreed.nets.metrics import ClassificationMetrics
 from dogbreed.nets.optim import OptimSettings, build_optimizer, build_param_groups, build_scheduler
 
@@ -47,6 +48,8 @@ class ImageClassifier(L.LightningModule):
         channels_last: Keep tensors in NHWC order, which convolutions prefer.
         optim: Optimiser and schedule, as settings or as a mapping of their fields.
         finetune: What trains, as settings, as a mapping, or just the mode's name.
+        loss: Label smoothing and class weights, as settings or as a mapping of their fields.
+        class_counts: Training pictures of each class; needed for balanced class weights.
         preprocessing: Numbers of a `Preprocessing`, where they do not follow the weights.
 
     Raises:
@@ -65,6 +68,8 @@ class ImageClassifier(L.LightningModule):
         channels_last: bool = True,
         optim: OptimSettings | Mapping[str, Any] | None = None,
         finetune: FinetuneSettings | Mapping[str, Any] | str = "full",
+        loss: LossSettings | Mapping[str, Any] | None = None,
+        class_counts: Sequence[int] | None = None,
         preprocessing: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
@@ -78,6 +83,8 @@ class ImageClassifier(L.LightningModule):
             defaults = PRETRAINED_DEFAULTS if pretrained or weights else SCRATCH_DEFAULTS
             finetune = {"mode": finetune, **defaults}
         self.finetune = FinetuneSettings(**finetune) if isinstance(finetune, Mapping) else finetune
+        loss = LossSettings(**loss) if isinstance(loss, Mapping) else loss or LossSettings()
+        self.training_loss = TrainingLoss(loss, class_counts)
         self.preprocessing = Preprocessing.of(architecture, input_size_px, preprocessing)
         file = Path(weights).expanduser() if weights else fetch_pretrained(architecture) if pretrained else None
         self.net: nn.Module = build_net(
@@ -102,6 +109,8 @@ class ImageClassifier(L.LightningModule):
                 "channels_last": channels_last,
                 "optim": _plain(asdict(self.optim)),
                 "finetune": asdict(self.finetune),
+                "loss": asdict(loss),
+                "class_counts": None if class_counts is None else [int(count) for count in class_counts],
                 "preprocessing": self.preprocessing.to_dict(),
             }
         )
@@ -115,27 +124,28 @@ class ImageClassifier(L.LightningModule):
         return self.net(images_BCSS)  # type: ignore[no-any-return]
 
     def training_step(self, batch: Batch | Sequence[Tensor], batch_idx: int) -> Tensor:
-        """Return the mean cross entropy of a batch ``(images, labels, …)``."""
-        return self._step(batch, self.train_metrics)
+        """Return the mean training loss of a batch ``(images, labels, …)``; a picture counts by its own label."""
+        logits_BK = self(batch[0])
+        mixture = (batch.partners, batch.shares) if isinstance(batch, Batch) else ()
+        loss: Tensor = self.training_loss(logits_BK, batch[1], *mixture)
+        self.train_metrics.update(logits_BK, batch[1], loss)
+        return loss
 
     def validation_step(self, batch: Batch | Sequence[Tensor], batch_idx: int) -> None:
         """Count a validation batch."""
-        self._step(batch, self.val_metrics)
+        self._count(batch, self.val_metrics)
 
     def test_step(self, batch: Batch | Sequence[Tensor], batch_idx: int) -> None:
         """Count a test batch."""
-        self._step(batch, self.test_metrics)
+        self._count(batch, self.test_metrics)
 
     def predict_step(self, batch: Batch | Sequence[Tensor], batch_idx: int) -> Tensor:
         """Return ``(B, K)`` logits."""
         return self.forward(batch[0])
 
-    def _step(self, batch: Batch | Sequence[Tensor], metrics: ClassificationMetrics) -> Tensor:
-        images, labels_B = batch[0], batch[1]
-        logits_BK = self(images)
-        loss = nn.functional.cross_entropy(logits_BK, labels_B)
-        metrics.update(logits_BK, labels_B, loss)
-        return loss
+    def _count(self, batch: Batch | Sequence[Tensor], metrics: ClassificationMetrics) -> None:
+        logits_BK, labels_B = self(batch[0]), batch[1]
+        metrics.update(logits_BK, labels_B, nn.functional.cross_entropy(logits_BK, labels_B))
 
     # -- epochs --------------------------------------------------------------
 

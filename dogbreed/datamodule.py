@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
+import numpy as np
 import torch
 from torch.utils.data import DataLoader
 from tqdm import tqdm
@@ -42,6 +43,8 @@ class ImageDataModule(L.LightningDataModule):
         augment: Random views for training; None trains on centre crops.
         batch_size: Pictures in a batch, >= 1.
         num_workers: Loader processes, >= 0.
+        sampling: ``uniform``: every training picture once an epoch. ``balanced``: drawn with
+            replacement, every class equally often.
         on_bad_file: ``skip`` unreadable files, or ``refuse`` the data set.
         valid_fraction: Share of each class cut for validation where there is no such split.
         test_fraction: Share of each class cut for the test where there are no splits at all.
@@ -65,6 +68,7 @@ class ImageDataModule(L.LightningDataModule):
         augment: AugmentSettings | None = None,
         batch_size: int = 32,
         num_workers: int = 0,
+        sampling: str = "uniform",
         on_bad_file: str = "skip",
         valid_fraction: float = 0.15,
         test_fraction: float = 0.15,
@@ -80,6 +84,9 @@ class ImageDataModule(L.LightningDataModule):
         if batch_size < 1 or num_workers < 0:
             msg = f"data.batch_size={batch_size} must be at least 1 and data.num_workers={num_workers} at least 0."
             raise UserError(msg)
+        if sampling not in ("uniform", "balanced"):
+            msg = f"data.sampling={sampling} is unknown; use uniform or balanced."
+            raise UserError(msg)
         if class_names is not None and len(set(class_names)) < len(class_names):
             msg = f"data.class_names={list(class_names)} names a class twice."
             raise UserError(msg)
@@ -93,6 +100,7 @@ class ImageDataModule(L.LightningDataModule):
         self.augment = augment
         self.batch_size = batch_size
         self.num_workers = num_workers
+        self.sampling = sampling
         self.on_bad_file = on_bad_file
         self.rule = SplitRule(valid_fraction, test_fraction, split_seed, everything_in)
         self._known_classes = class_names
@@ -150,7 +158,12 @@ class ImageDataModule(L.LightningDataModule):
     def train_dataloader(self) -> DataLoader[Batch]:
         """Return shuffled batches of random views; a short last batch is left to the next epoch's shuffle."""
         dataset = self.dataset("train", augmented=True)
-        return self._loader(dataset, sampler=EpochSampler(len(dataset), self.batch_size, self.seed))
+        weights_N = None
+        if self.sampling == "balanced":
+            weights_N = 1 / np.asarray(self.index.class_counts("train"))[dataset.images.labels]
+        return self._loader(
+            dataset, sampler=EpochSampler(len(dataset), self.batch_size, self.seed, weights_N=weights_N)
+        )
 
     def val_dataloader(self) -> DataLoader[Batch] | list[Any]:
         """Return the validation split in order, every picture once; nothing where there is none."""
@@ -163,6 +176,10 @@ class ImageDataModule(L.LightningDataModule):
     def eval_dataloader(self, split: str) -> DataLoader[Batch]:
         """Return any split as evaluation sees it: centre crops, in order, every picture once."""
         return self._loader(self.dataset(split))
+
+    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+        """Mix the pictures of a training batch on the device, if they are to be."""
+        return batch.mixed() if isinstance(batch, Batch) else batch
 
     def _loader(self, dataset: ImageDataset, **options: Any) -> DataLoader[Batch]:
         loader: DataLoader[Any] = DataLoader(

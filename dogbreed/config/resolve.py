@@ -14,17 +14,11 @@ from dogbreed.errors import UserError, did_you_mean
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
-# Peak learning rates that `auto` means, tuned at REFERENCE_BATCH on the sample
-# and on photographs; scratch is a full run without pretrained weights.
+# Peak learning rates that `auto` means, tuned at REFERENCE_BATCH on the sample and on photographs: of
+# the head alone, of everything from pretrained weights, and of everything from scratch.
 AUTO_LR = {
-    ("adamw", "head"): 2e-3,
-    ("adamw", "head_then_full"): 2e-3,
-    ("adamw", "full"): 2e-3,
-    ("adamw", "scratch"): 5e-3,
-    ("sgd", "head"): 0.01,
-    ("sgd", "head_then_full"): 0.01,
-    ("sgd", "full"): 0.01,
-    ("sgd", "scratch"): 0.1,
+    "adamw": {"head": 2e-3, "backbone": 2e-3, "scratch": 5e-3},
+    "sgd": {"head": 0.01, "backbone": 0.01, "scratch": 0.1},
 }
 REFERENCE_BATCH = 32
 
@@ -191,9 +185,10 @@ def _decide_lr(cfg: DictConfig, decide: Callable[[str, Any], None], *, from_scra
             raise UserError(msg)
         decide("optim.lr", float(per_256) * batch / 256)
         return
-    base = AUTO_LR.get((cfg.optim.name, "scratch" if from_scratch else cfg.finetune.mode))
-    if base is None or batch < 1:
-        return  # an unknown name or a wrong number: its own check says so
+    if cfg.optim.name not in AUTO_LR or batch < 1:
+        return  # its own check says so
+    trained = "scratch" if from_scratch else "head" if cfg.finetune.mode == "head" else "backbone"
+    base = AUTO_LR[cfg.optim.name][trained]
     # Proportional for SGD (Goyal et al. 2017), by the square root for Adam (Malladi et al. 2022).
     ratio = batch / REFERENCE_BATCH
     decide("optim.lr", float(f"{base * (ratio if cfg.optim.name == 'sgd' else math.sqrt(ratio)):.3g}"))

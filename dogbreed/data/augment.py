@@ -10,12 +10,15 @@ Shape legend: C channels (3), H/W pixels, S input side.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
+import torch
 import torchvision.transforms.v2.functional as tvf
 from torch import Tensor
 
+from dogbreed.data.distort import distort
+from dogbreed.data.mix import MixSettings
 from dogbreed.data.preprocess import INTERPOLATIONS, Preprocessing
 from dogbreed.errors import UserError
 
@@ -29,6 +32,10 @@ class AugmentSettings:
         crop_scale: Smallest and largest share of the picture's area in a crop, 0..1.
         crop_ratio: Narrowest and widest crop as width / height, > 0.
         flip_probability: Chance of a horizontal mirror image, 0..1.
+        num_distortions: Random changes of colour or shape a picture, >= 0; see `dogbreed.data.distort`.
+        distortion_strength: The strongest of them, 0..1.
+        erase_probability: Chance that a random rectangle is painted over, 0..1.
+        mix: Mixup and cutmix.
 
     Raises:
         UserError: a range is reversed or out of bounds.
@@ -38,6 +45,10 @@ class AugmentSettings:
     crop_scale: tuple[float, float] = (0.5, 1.0)
     crop_ratio: tuple[float, float] = (3 / 4, 4 / 3)
     flip_probability: float = 0.5
+    num_distortions: int = 0
+    distortion_strength: float = 0.3
+    erase_probability: float = 0.0
+    mix: MixSettings = field(default_factory=MixSettings)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "crop_scale", tuple(self.crop_scale))
@@ -50,8 +61,12 @@ class AugmentSettings:
         if not 0 < low <= high:
             msg = f"augment.crop_ratio=[{low},{high}] must be two ratios with 0 < narrow <= wide."
             raise UserError(msg)
-        if not 0 <= self.flip_probability <= 1:
-            msg = f"augment.flip_probability={self.flip_probability} must be between 0 and 1."
+        for name in ("flip_probability", "distortion_strength", "erase_probability"):
+            if not 0 <= getattr(self, name) <= 1:
+                msg = f"augment.{name}={getattr(self, name)} must be between 0 and 1."
+                raise UserError(msg)
+        if self.num_distortions < 0:
+            msg = f"augment.num_distortions={self.num_distortions} must not be negative."
             raise UserError(msg)
 
 
@@ -68,7 +83,7 @@ def view_generator(seed: int, epoch: int, image: int) -> np.random.Generator:
 def random_view(
     image_u8_CHW: Tensor, settings: AugmentSettings, preprocessing: Preprocessing, rng: np.random.Generator
 ) -> Tensor:
-    """Cut, resize and perhaps mirror one training picture.
+    """Cut, resize, mirror, distort and erase one training picture, as the settings want it.
 
     Args:
         image_u8_CHW: Decoded pixels, uint8, any size.
@@ -91,7 +106,23 @@ def random_view(
         )
     else:
         view = preprocessing.center_crop(image_u8_CHW)
-    return view.flip(-1) if rng.random() < settings.flip_probability else view
+    if rng.random() < settings.flip_probability:
+        view = view.flip(-1)
+    view = distort(view, settings.num_distortions, settings.distortion_strength, rng)
+    if settings.erase_probability and rng.random() < settings.erase_probability:
+        view = _erase(view, preprocessing, rng)
+    return view
+
+
+def _erase(view_u8_CSS: Tensor, preprocessing: Preprocessing, rng: np.random.Generator) -> Tensor:
+    """Paint a rectangle of 2 to 33 % of the area with the mean colour (Zhong et al., "Random erasing", 2020)."""
+    shape = AugmentSettings(crop_scale=(0.02, 0.33), crop_ratio=(0.3, 3.3))
+    side = view_u8_CSS.shape[-1]
+    top, left, height, width = random_crop_box(side, side, shape, rng)
+    view_u8_CSS = view_u8_CSS.clone()
+    mean_C11 = torch.tensor(preprocessing.mean).mul(255).round().to(torch.uint8).view(3, 1, 1)
+    view_u8_CSS[:, top : top + height, left : left + width] = mean_C11
+    return view_u8_CSS
 
 
 def random_crop_box(

@@ -15,6 +15,7 @@ from torch.utils.data import Dataset
 from dogbreed.data.augment import AugmentSettings, random_view, view_generator
 from dogbreed.data.decode import BadImageError, decode_image
 from dogbreed.data.index import ImageList
+from dogbreed.data.mix import draw_mix, mix_batch
 from dogbreed.data.preprocess import Preprocessing
 from dogbreed.data.sampler import Visit
 from dogbreed.errors import UserError
@@ -27,14 +28,36 @@ class Batch(NamedTuple):
         images: ``(B, 3, S, S)`` uint8 pixels.
         labels: ``(B,)`` int64 class indices.
         indices: ``(B,)`` int64 positions in the split, to find the file again.
+        mix_draws: ``(B, 5)`` of `dogbreed.data.mix.draw_mix` before the pictures are mixed.
+        partners: ``(B,)`` int64 class indices of what is mixed into each picture.
+        shares: ``(B,)`` float32 shares of each picture itself in its mixture.
     """
 
     images: Tensor
     labels: Tensor
     indices: Tensor
+    mix_draws: Tensor | None = None
+    partners: Tensor | None = None
+    shares: Tensor | None = None
+
+    def mixed(self) -> Batch:
+        """Return the batch as it is to be learnt from, with its pictures mixed if they are to be."""
+        if self.mix_draws is None:
+            return self
+        images, shares = mix_batch(self.images, self.mix_draws)
+        return Batch(images, self.labels, self.indices, None, self.labels.roll(1), shares)
 
 
-class ImageDataset(Dataset[tuple[Tensor, int, int]]):
+class Item(NamedTuple):
+    """One picture as the data set yields it: ``(3, S, S)`` uint8 pixels, class index, position, draw for mixing."""
+
+    image: Tensor
+    label: int
+    position: int
+    mix_draw: Tensor | None = None
+
+
+class ImageDataset(Dataset[Item]):
     """Decoded, cropped, not yet normalised pictures of one split.
 
     Args:
@@ -55,14 +78,11 @@ class ImageDataset(Dataset[tuple[Tensor, int, int]]):
     def __len__(self) -> int:
         return len(self.images)
 
-    def __getitem__(self, visit: int | Visit) -> tuple[Tensor, int, int]:
+    def __getitem__(self, visit: int | Visit) -> Item:
         """Load one picture.
 
         Args:
             visit: Its position, or with the epoch for a random view.
-
-        Returns:
-            ``(3, S, S)`` uint8 pixels, class index, position.
 
         Raises:
             UserError: the file is gone or broken since the scan.
@@ -74,15 +94,16 @@ class ImageDataset(Dataset[tuple[Tensor, int, int]]):
         except BadImageError as error:
             msg = f"{path}: {error}: restore or remove it and start again."
             raise UserError(msg) from error
-        if self.augment and isinstance(visit, Visit):
-            rng = view_generator(self.seed, visit.epoch, index)
-            view = random_view(pixels, self.augment, self.preprocessing, rng)
-        else:
-            view = self.preprocessing.center_crop(pixels)
-        return view, int(self.images.labels[index]), index
+        label = int(self.images.labels[index])
+        if not self.augment or not isinstance(visit, Visit):
+            return Item(self.preprocessing.center_crop(pixels), label, index)
+        rng = view_generator(self.seed, visit.epoch, index)
+        view = random_view(pixels, self.augment, self.preprocessing, rng)
+        return Item(view, label, index, draw_mix(self.augment.mix, rng) if self.augment.mix.mixes else None)
 
 
-def collate(items: Sequence[tuple[Tensor, int, int]]) -> Batch:
+def collate(items: Sequence[Item]) -> Batch:
     """Stack pictures to a batch."""
-    views, labels, indices = zip(*items, strict=True)
-    return Batch(torch.stack(views), torch.tensor(labels), torch.tensor(indices))
+    views, labels, indices, draws = zip(*items, strict=True)
+    mix_draws = None if draws[0] is None else torch.stack(draws)
+    return Batch(torch.stack(views), torch.tensor(labels), torch.tensor(indices), mix_draws)

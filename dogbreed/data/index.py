@@ -139,6 +139,11 @@ class ImageIndex:
             for path, label in zip(images.paths, images.labels, strict=True)
         ]
 
+    def class_counts(self, split: str) -> list[int]:
+        """Return the number of pictures of each class in a split, in index order."""
+        counts: list[int] = np.bincount(self.split(split).labels, minlength=len(self.class_names)).tolist()
+        return counts
+
     def counts(self) -> dict[str, int]:
         """Return the number of pictures per split."""
         return {name: len(images) for name, images in self.splits.items()}

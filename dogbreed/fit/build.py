@@ -39,6 +39,8 @@ def instantiate(node: DictConfig, **arguments: Any) -> Any:
         # Partial first: arguments given to Hydra's own call are turned into configuration, dataclasses into dicts.
         build = hydra_instantiate(node, _convert_="all", _partial_=True)
     except InstantiationException as error:
+        if isinstance(error.__cause__, UserError):  # from a node within this one
+            raise error.__cause__ from None
         msg = f"_target_={node.get('_target_')} cannot be built: {str(error).splitlines()[0]}"
         raise UserError(msg) from error
     keys = {str(key) for key in node if not str(key).startswith("_")}
@@ -72,7 +74,12 @@ def build(cfg: DictConfig) -> tuple[ImageDataModule, ImageClassifier]:
         msg = "No validation pictures: every class needs at least two training pictures, of which one is held out."
         raise UserError(msg)
     classifier: ImageClassifier = instantiate(
-        cfg.model, class_names=list(data.class_names), optim=instantiate(cfg.optim), finetune=instantiate(cfg.finetune)
+        cfg.model,
+        class_names=list(data.class_names),
+        class_counts=data.index.class_counts("train"),
+        optim=instantiate(cfg.optim),
+        finetune=instantiate(cfg.finetune),
+        loss=instantiate(cfg.loss),
     )
     data.preprocessing = classifier.preprocessing
     counts = " / ".join(f"{count} {split}" for split, count in data.index.counts().items())
@@ -88,6 +95,10 @@ def build_trainer(cfg: DictConfig, folder: RunFolder, record: EpochRecord) -> L.
     objective = objectives(cfg)[0]
     loggers = [_build_logger(node, folder) for node in (cfg.logger or {}).values()]
     more = [instantiate(node) for node in (cfg.callbacks or {}).values()]
+    if cfg.ema:
+        more.append(instantiate(cfg.ema))
+    if cfg.early_stopping:
+        more.append(instantiate(cfg.early_stopping, monitor=objective, mode=cfg.objective_mode))
     try:
         trainer: L.Trainer = instantiate(
             cfg.trainer,

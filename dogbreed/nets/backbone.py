@@ -75,6 +75,22 @@ def head_modules(net: nn.Module) -> list[nn.Module]:
     return list(classifier) if isinstance(classifier, (tuple, list)) else [classifier]
 
 
+def backbone_layers(net: nn.Module) -> tuple[dict[str, int], int]:
+    """Number the layers of the backbone from the input to the head, as timm groups them.
+
+    Returns:
+        Layer by parameter name, from 0 at the input, without the head's own; and how many layers there are.
+    """
+    from timm.models._manipulate import group_with_matcher
+
+    head = {id(p) for module in head_modules(net) for p in module.parameters()}
+    named = [(name, p) for name, p in net.named_parameters() if id(p) not in head]
+    matcher = net.group_matcher(coarse=False)  # type: ignore[operator]
+    layer_of: dict[str, int] = group_with_matcher(iter(named), matcher, reverse=True)
+    used = sorted(set(layer_of.values()))  # a matcher may leave numbers out, and the head's is gone
+    return {name: used.index(layer) for name, layer in layer_of.items()}, len(used)
+
+
 def _init_head(net: nn.Module) -> None:
     """Begin with logits near zero.
 

@@ -10,7 +10,7 @@ from torch.nn.modules.batchnorm import _NormBase
 from dogbreed.errors import UserError
 from dogbreed.nets.backbone import head_modules
 
-MODES = ("head", "full", "head_then_full")
+MODES = ("head", "full", "head_then_full", "layer_decay", "discriminative")
 
 # What suits weights that have learned something, and weights that have not.
 PRETRAINED_DEFAULTS = {"backbone_lr_scale": 0.1, "batchnorm": "frozen"}
@@ -25,8 +25,14 @@ class FinetuneSettings:
         mode: ``head``: the last layer only. ``full``: everything.
             ``head_then_full``: the last layer for ``head_epochs``, then everything
             (Howard & Ruder, "Universal language model fine-tuning", 2018).
-        head_epochs: Length of the first phase of ``head_then_full`` in epochs, >= 1.
-        backbone_lr_scale: Learning rate of the backbone as a share of the head's, 0 < s <= 1.
+            ``layer_decay``: everything, each layer slower than the one above it by the
+            factor ``layer_decay`` (Clark et al., "ELECTRA", 2020).
+            ``discriminative``: as ``head_then_full``, then the upper half of the backbone
+            at ``backbone_lr_scale`` and the lower half at its square, as fastai's
+            ``fine_tune`` (Howard & Gugger, "fastai: a layered API", 2020).
+        head_epochs: Epochs in which only the last layer trains, in the modes that begin so, >= 1.
+        backbone_lr_scale: Learning rate of the backbone's last layer as a share of the head's, 0 < s <= 1.
+        layer_decay: Factor from one layer of the backbone to the next lower one, 0 < d <= 1.
         batchnorm: ``frozen`` keeps the running statistics that the weights came
             with; ``train`` lets them follow the new data. A frozen backbone's
             statistics are always kept.
@@ -38,6 +44,7 @@ class FinetuneSettings:
     mode: str = "full"
     head_epochs: int = 1
     backbone_lr_scale: float = 0.1
+    layer_decay: float = 0.8
     batchnorm: str = "frozen"
 
     def __post_init__(self) -> None:
@@ -50,13 +57,40 @@ class FinetuneSettings:
         if not 0 < self.backbone_lr_scale <= 1:
             msg = f"finetune.backbone_lr_scale={self.backbone_lr_scale} must be above 0 and at most 1."
             raise UserError(msg)
+        if not 0 < self.layer_decay <= 1:
+            msg = f"finetune.layer_decay={self.layer_decay} must be above 0 and at most 1."
+            raise UserError(msg)
         if self.batchnorm not in ("train", "frozen"):
             msg = f"finetune.batchnorm={self.batchnorm} is unknown; use train or frozen."
             raise UserError(msg)
 
+    @property
+    def begins_with_head(self) -> bool:
+        """Say whether the head trains alone at first."""
+        return self.mode in ("head_then_full", "discriminative")
+
     def trains_backbone(self, epoch: int) -> bool:
         """Say whether the backbone trains in an epoch, counted from 0."""
-        return self.mode == "full" or (self.mode == "head_then_full" and epoch >= self.head_epochs)
+        return self.mode != "head" and (not self.begins_with_head or epoch >= self.head_epochs)
+
+    def lr_scale(self, layer: int, num_layers: int) -> float:
+        """Return a backbone layer's learning rate as a share of the head's.
+
+        Args:
+            layer: Position, from 0 at the input to ``num_layers - 1`` under the head.
+            num_layers: Layers of the backbone, >= 1.
+
+        Example:
+            >>> [round(FinetuneSettings("layer_decay", layer_decay=0.5).lr_scale(i, 3), 4) for i in range(3)]
+            [0.025, 0.05, 0.1]
+            >>> [round(FinetuneSettings("discriminative").lr_scale(i, 4), 4) for i in range(4)]
+            [0.01, 0.01, 0.1, 0.1]
+        """
+        if self.mode == "layer_decay":
+            return self.backbone_lr_scale * self.layer_decay ** (num_layers - 1 - layer)
+        if self.mode == "discriminative" and 2 * layer < num_layers:
+            return self.backbone_lr_scale**2
+        return self.backbone_lr_scale
 
     def keeps_statistics(self, epoch: int) -> bool:
         """Say whether running statistics stay as they are in an epoch, counted from 0."""

@@ -17,7 +17,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from dogbreed.errors import UserError
-from dogbreed.nets.backbone import head_modules
+from dogbreed.nets.backbone import backbone_layers
 from dogbreed.nets.finetune import FinetuneSettings
 
 OPTIMIZERS = ("adamw", "sgd")
@@ -111,26 +111,32 @@ def build_param_groups(net: nn.Module, optim: OptimSettings, finetune: FinetuneS
         finetune: Which parts train.
 
     Returns:
-        Groups for a torch optimiser, with ``name`` (``head``, ``head_no_decay``,
-        ``backbone``, ``backbone_no_decay``), absolute ``lr`` and ``weight_decay``.
+        Groups for a torch optimiser, with ``name``, absolute ``lr`` and ``weight_decay``.
+        Names are ``head`` and ``backbone``, or ``backbone_0``, ``backbone_1``, … from the
+        input upwards where its layers have several rates; ``…_no_decay`` for what is not decayed.
     """
-    in_head = {id(p) for module in head_modules(net) for p in module.parameters()}
-    members: dict[str, list[nn.Parameter]] = {}
-    for parameter in net.parameters():
-        part = "head" if id(parameter) in in_head else "backbone"
-        if part == "backbone" and finetune.mode == "head":
-            continue
+    layer_of, num_layers = backbone_layers(net)
+    rates = sorted({finetune.lr_scale(layer, num_layers) for layer in layer_of.values()})
+    members: dict[tuple[str, bool], list[nn.Parameter]] = {}
+    lrs = {"head": optim.lr}
+    for name, parameter in net.named_parameters():
+        part = "head"
+        if name in layer_of:
+            if finetune.mode == "head":
+                continue
+            scale = finetune.lr_scale(layer_of[name], num_layers)
+            part = f"backbone_{rates.index(scale)}" if len(rates) > 1 else "backbone"
+            lrs[part] = optim.lr * scale
         # Norm scales and biases are vectors; decaying them only hurts (He et al., "Bag of tricks", 2019).
-        decays = parameter.ndim > 1
-        members.setdefault(part if decays else f"{part}_no_decay", []).append(parameter)
+        members.setdefault((part, parameter.ndim > 1), []).append(parameter)
     return [
         {
-            "name": name,
+            "name": part if decays else f"{part}_no_decay",
             "params": params,
-            "lr": optim.lr if name.startswith("head") else optim.lr * finetune.backbone_lr_scale,
-            "weight_decay": 0.0 if name.endswith("no_decay") else optim.weight_decay,
+            "lr": lrs[part],
+            "weight_decay": optim.weight_decay if decays else 0.0,
         }
-        for name, params in sorted(members.items(), reverse=True)
+        for (part, decays), params in reversed(members.items())
     ]
 
 
@@ -165,7 +171,7 @@ def build_scheduler(
     Returns:
         A scheduler with one multiplier a group.
     """
-    head_steps = finetune.head_epochs * steps_per_epoch if finetune.mode == "head_then_full" else 0
+    head_steps = finetune.head_epochs * steps_per_epoch if finetune.begins_with_head else 0
 
     def multiplier(group: dict[str, Any]) -> CosineWithWarmup:
         first_step = 0 if group["name"].startswith("head") else head_steps

@@ -24,11 +24,14 @@ NEEDED = {
     ("trainer", "gpu_t4"): ["trainer.accelerator=cpu"],
     ("finetune", "head"): ["model.pretrained=true"],
     ("finetune", "head_then_full"): ["model.pretrained=true"],
+    ("finetune", "layer_decay"): ["model.pretrained=true"],
+    ("finetune", "discriminative"): ["model.pretrained=true"],
 }
 # What the code hands over besides the keys.
 GIVEN = {
-    "dogbreed.classifier.ImageClassifier": {"class_names", "optim", "finetune"},
+    "dogbreed.classifier.ImageClassifier": {"class_names", "class_counts", "optim", "finetune", "loss"},
     "dogbreed.datamodule.ImageDataModule": {"augment", "seed"},
+    "dogbreed.fit.early_stopping.EarlyStopping": {"monitor", "mode"},
     "lightning.pytorch.loggers.TensorBoardLogger": {"save_dir"},
 }
 

@@ -1,0 +1,31 @@
+"""Stop a run that no longer gets better, and say so."""
+
+from __future__ import annotations
+
+import logging
+
+import lightning as L
+from lightning.pytorch.callbacks import EarlyStopping as LightningEarlyStopping
+
+log = logging.getLogger(__name__)
+
+
+class EarlyStopping(LightningEarlyStopping):
+    """Lightning's callback with a word at the end.
+
+    Args:
+        monitor: Metric to go by, ``val/…``.
+        patience: Validations without a better value, >= 1.
+        min_delta: The least that is an improvement, >= 0.
+        mode: ``max`` or ``min``.
+    """
+
+    def __init__(self, monitor: str, patience: int = 3, min_delta: float = 0.0, mode: str = "max") -> None:
+        super().__init__(monitor, min_delta, patience, mode=mode, check_finite=False)
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Say that, and why, the run has ended early."""
+        super().on_train_end(trainer, pl_module)
+        if self.stopped_epoch:
+            log.info("stopped after epoch %d: %s got no better for %d validations",
+                     self.stopped_epoch + 1, self.monitor, self.patience)  # fmt: skip
