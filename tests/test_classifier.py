@@ -50,7 +50,7 @@ def changed(before, model):
     return {name for name, tensor in model.net.state_dict().items() if not torch.equal(before[name], tensor)}
 
 
-@pytest.mark.parametrize("mode", ["head", "full", "head_then_full"])
+@pytest.mark.parametrize("mode", ["head", "full", "head_then_full", "layer_decay", "discriminative"])
 def test_what_moves_in_each_mode(tree, mode):
     model = classifier(finetune={"mode": mode, "batchnorm": "frozen"}, dropout=0.5)
     before = snapshot(model)
@@ -94,10 +94,10 @@ def test_logged_metrics_equal_a_recount(tree):
     model.eval()
     hits, losses = [], []
     with torch.inference_mode():
-        for images, labels, _ in data.val_dataloader():
-            logits = model(images)
-            hits += (logits.argmax(1) == labels).tolist()
-            losses += torch.nn.functional.cross_entropy(logits, labels, reduction="none").tolist()
+        for batch in data.val_dataloader():
+            logits = model(batch.images)
+            hits += (logits.argmax(1) == batch.labels).tolist()
+            losses += torch.nn.functional.cross_entropy(logits, batch.labels, reduction="none").tolist()
     assert len(hits) == 9  # an uneven last batch of 1
     assert fit.callback_metrics["val/acc_top1"] == pytest.approx(sum(hits) / 9)
     assert fit.callback_metrics["val/loss"] == pytest.approx(sum(losses) / 9, abs=1e-5)

@@ -47,6 +47,25 @@ def test_flip_probability():
     assert abs(sum(flips) / 800 - 0.25) < 0.05
 
 
+def test_erasing_paints_one_rectangle_of_the_mean_colour():
+    picture = torch.full((3, 64, 64), 7, dtype=torch.uint8)
+    settings = AugmentSettings(crop=False, flip_probability=0.0, erase_probability=0.5)
+    areas = []
+    for i in range(300):
+        view = random_view(picture, settings, Preprocessing(64, 64), view_generator(0, 0, i))
+        painted = (view != 7).all(0)
+        if painted.any():
+            rows, columns = painted.any(1).nonzero(), painted.any(0).nonzero()
+            height, width = int(rows[-1] - rows[0]) + 1, int(columns[-1] - columns[0]) + 1
+            assert painted.sum() == height * width
+            assert view[:, painted].unique(dim=1).flatten().tolist() == [124, 116, 104]
+            areas.append(height * width / 64**2)
+    assert 0.4 < len(areas) / 300 < 0.6
+    assert 0.01 < min(areas) < 0.06
+    assert 0.25 < max(areas) < 0.35
+    assert (picture == 7).all()
+
+
 def epochs_of(tree, num_workers, batch_size=8, epochs=2):
     data = ImageDataModule(
         tree,
@@ -90,7 +109,15 @@ def test_epochs_and_seeds_differ(tree):
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"crop_scale": (0.9, 0.1)}, {"crop_scale": (0.0, 1.0)}, {"crop_ratio": (2, 1)}, {"flip_probability": math.inf}],
+    [
+        {"crop_scale": (0.9, 0.1)},
+        {"crop_scale": (0.0, 1.0)},
+        {"crop_ratio": (2, 1)},
+        {"flip_probability": math.inf},
+        {"distortion_strength": 2.0},
+        {"erase_probability": -0.1},
+        {"num_distortions": -1},
+    ],
 )
 def test_ranges_are_checked(wrong):
     with pytest.raises(UserError, match=f"augment.{next(iter(wrong))}"):

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dogbreed import FinetuneSettings, OptimSettings, UserError
-from dogbreed.nets.backbone import build_net
+from dogbreed.nets.backbone import backbone_layers, build_net
 from dogbreed.nets.finetune import MODES, hold_statistics, set_backbone_trainable
 from dogbreed.nets.optim import CosineWithWarmup, build_optimizer, build_param_groups, build_scheduler
 
@@ -28,10 +28,38 @@ def test_each_parameter_is_in_exactly_one_group(architecture, mode):
     assert trained == (head if mode == "head" else {id(p) for p in net.parameters()})
     for group in groups:
         part, no_decay = group["name"].split("_")[0], group["name"].endswith("no_decay")
-        assert group["lr"] == pytest.approx(1e-2 if part == "head" else 1e-3)
         assert (group["weight_decay"] == 0) == no_decay
         assert all((p.ndim <= 1) == no_decay for p in group["params"])
         assert all((id(p) in head) == (part == "head") for p in group["params"])
+        if part == "head" or mode not in ("layer_decay", "discriminative"):
+            assert group["lr"] == pytest.approx(1e-2 if part == "head" else 1e-3)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_layers_are_numbered_from_the_input_to_the_head(architecture):
+    net = build_net(architecture, 5)
+    layer_of, num_layers = backbone_layers(net)
+    head = {id(p) for p in net.get_classifier().parameters()}
+    assert layer_of.keys() == {name for name, p in net.named_parameters() if id(p) not in head}
+    assert set(layer_of.values()) == set(range(num_layers))
+    assert next(iter(layer_of.values())) == 0
+
+
+def test_lower_layers_are_slower():
+    net = build_net("resnet18", 5)
+
+    def rates(mode, **options):
+        groups = build_param_groups(net, OptimSettings(lr=1.0), FinetuneSettings(mode, **options))
+        return {group["name"]: group["lr"] for group in groups if not group["name"].endswith("_no_decay")}
+
+    decayed = rates("layer_decay", layer_decay=0.5, backbone_lr_scale=0.8)
+    assert decayed["head"] == 1.0
+    assert [decayed[f"backbone_{i}"] for i in range(9)] == pytest.approx([0.8 * 0.5 ** (8 - i) for i in range(9)])
+    assert rates("discriminative") == {"head": 1.0, "backbone_0": pytest.approx(0.01), "backbone_1": 0.1}
+    groups = build_param_groups(net, OptimSettings(lr=1.0), FinetuneSettings("discriminative"))
+    slow = {id(p) for group in groups if group["name"].startswith("backbone_0") for p in group["params"]}
+    assert {name.split(".")[0] for name, p in net.named_parameters() if id(p) in slow} == {
+        "conv1", "bn1", "layer1", "layer2"}  # fmt: skip
 
 
 def test_only_the_head_has_gradients_while_the_backbone_rests():
@@ -118,6 +146,7 @@ def test_optimisers_take_their_numbers(name):
         (FinetuneSettings, {"mode": "all"}),
         (FinetuneSettings, {"head_epochs": 0}),
         (FinetuneSettings, {"backbone_lr_scale": 0.0}),
+        (FinetuneSettings, {"layer_decay": 0.0}),
         (FinetuneSettings, {"batchnorm": "eval"}),
     ],
 )
