@@ -87,6 +87,7 @@ def build(cfg: DictConfig) -> tuple[ImageDataModule, ImageClassifier]:
     num_parameters = sum(parameter.numel() for parameter in classifier.net.parameters())
     beginning = cfg.model.weights or ("pretrained" if cfg.model.pretrained else "random")
     log.info("model   %s, %.1f M parameters, weights: %s", cfg.model.architecture, num_parameters / 1e6, beginning)
+    log.info("recipe  %s: %s", classifier.finetune.mode, classifier.finetune.describe())
     return data, classifier
 
 
