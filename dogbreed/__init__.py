@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from dogbreed.datamodule import ImageDataModule
     from dogbreed.errors import UserError
     from dogbreed.fit.run import RunResult, fit_run
-    from dogbreed.model_folder import LoadedModel, load_model, save_model
+    from dogbreed.loaded_model import LoadedModel
+    from dogbreed.model_folder import load_model, save_model
     from dogbreed.nets.finetune import FinetuneSettings
     from dogbreed.nets.optim import OptimSettings
 
@@ -25,7 +26,7 @@ _HOMES = {
     "FinetuneSettings": "dogbreed.nets.finetune",
     "ImageClassifier": "dogbreed.classifier",
     "ImageDataModule": "dogbreed.datamodule",
-    "LoadedModel": "dogbreed.model_folder",
+    "LoadedModel": "dogbreed.loaded_model",
     "OptimSettings": "dogbreed.nets.optim",
     "Preprocessing": "dogbreed.data.preprocess",
     "RunResult": "dogbreed.fit.run",

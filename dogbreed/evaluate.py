@@ -14,11 +14,10 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
     from dogbreed.datamodule import ImageDataModule
-    from dogbreed.model_folder import LoadedModel
+    from dogbreed.loaded_model import LoadedModel
 
 log = logging.getLogger(__name__)
 
-NUM_WORST_CLASSES = 5
 KEY_TYPES = {
     "run": str,
     "split": str,
@@ -48,7 +47,7 @@ def evaluate(cfg: DictConfig) -> dict[str, float]:
     """
     from dogbreed.config import check_present, check_types
     from dogbreed.files import write_csv, write_json
-    from dogbreed.fit.evaluation import evaluate_split
+    from dogbreed.fit.evaluation import TABLE_METRICS, evaluate_split
     from dogbreed.model_folder import find_model_folder, load_model
     from dogbreed.tables import format_table
 
@@ -69,14 +68,13 @@ def evaluate(cfg: DictConfig) -> dict[str, float]:
     folder.mkdir(parents=True)
     write_csv(folder / "predictions.csv", result.prediction_rows(index, model.temperature))
     write_csv(folder / "confusion.csv", result.confusion_rows(model.class_names))
-    metrics = result.named_metrics()
+    write_csv(folder / "classes.csv", result.class_rows(model.class_names))
+    metrics = result.named_metrics(model.temperature)
     write_json(folder / "metrics.json", metrics)
 
-    names = ("acc_top1", "acc_top5", "f1_macro", "loss")
-    row = [cfg.split, len(index.split(cfg.split)), *(result.metrics[name] for name in names)]
-    log.info("\n%s\n", format_table(["split", "pictures", *names], [row]))
-    worst = result.class_rows(model.class_names)[:NUM_WORST_CLASSES]
-    log.info("%s\n\nresults %s", format_table(["weakest classes", "pictures", "recall", "f1"], worst), folder)
+    row = [cfg.split, len(index.split(cfg.split)), *(metrics[f"{result.prefix}/{name}"] for name in TABLE_METRICS)]
+    log.info("\n%s\n", format_table(["split", "pictures", *TABLE_METRICS], [row]))
+    log.info("%s\n\nresults %s", result.weakest_classes(model.class_names), folder)
     return metrics
 
 

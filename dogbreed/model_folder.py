@@ -1,14 +1,13 @@
 """The model folder: everything needed to use a trained model, and nothing else.
 
     model.safetensors       float32 weights, timm's own names
-    model.json              architecture, classes, preprocessing, metrics, checksum, …
+    model.json              architecture, classes, preprocessing, metrics, checksums, …
+    familiarity.safetensors features of validation pictures, to tell what is unlike the training data
     training_config.yaml    the whole configuration, for people
     example.jpg             a validation picture …
     example.json            … and the answer that it must give
 
 No pickle, no Lightning, no training code is needed to load it.
-
-Shape legend: B batch, S input side, K classes.
 """
 
 from __future__ import annotations
@@ -16,8 +15,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -25,112 +23,19 @@ import torch
 from PIL import Image
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import nn
 
 from dogbreed.data.decode import decode_image
 from dogbreed.data.preprocess import Preprocessing
 from dogbreed.errors import UserError, shorten
 from dogbreed.files import replacing_folder, write_json, write_text
+from dogbreed.loaded_model import LoadedModel
 from dogbreed.machine import source_revision, versions
 from dogbreed.nets.backbone import build_net
+from dogbreed.nets.familiarity import UNLIKE_BELOW, Familiarity
 
 FORMAT_VERSION = 1
 EXAMPLE_TOLERANCE = 1e-3  # other machines round convolutions differently
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """The most probable classes of one picture.
-
-    Args:
-        labels: Class names, the most probable first.
-        probabilities: Their calibrated probabilities, 0..1, in the same order.
-    """
-
-    labels: tuple[str, ...]
-    probabilities: tuple[float, ...]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return ``{"label", "probability", "top": [{label, probability}, …]}``."""
-        top = [{"label": name, "probability": p} for name, p in zip(self.labels, self.probabilities, strict=True)]
-        return {**top[0], "top": top}
-
-
-@dataclass
-class LoadedModel:
-    """A network with all that it takes to answer: classes, preprocessing, temperature.
-
-    Args:
-        net: ``(B, 3, S, S)`` normalised pixels to ``(B, K)`` logits.
-        architecture: timm name.
-        class_names: Names in index order, K of them.
-        preprocessing: How a picture becomes network input.
-        temperature: Divides the logits before the softmax.
-        metrics: What training measured, flat names such as ``val/acc_top1``.
-        info: The whole ``model.json``.
-    """
-
-    net: nn.Module
-    architecture: str
-    class_names: tuple[str, ...]
-    preprocessing: Preprocessing
-    temperature: float = 1.0
-    metrics: dict[str, float] = field(default_factory=dict)
-    info: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def device(self) -> torch.device:
-        """The device that the weights live on."""
-        return next(self.net.parameters()).device
-
-    def to(self, device: str | torch.device) -> LoadedModel:
-        """Move the network to a device, in place."""
-        self.net.to(device)
-        return self
-
-    @torch.inference_mode()
-    def probabilities(self, views_u8_BCSS: Tensor) -> Tensor:
-        """Compute calibrated class probabilities.
-
-        Args:
-            views_u8_BCSS: Centre crops, uint8, as `Preprocessing.center_crop` makes them.
-
-        Returns:
-            ``(B, K)`` float32 on the CPU, each row summing to 1.
-        """
-        self.net.eval()
-        images = self.preprocessing.normalize(views_u8_BCSS.to(self.device))
-        return torch.softmax(self.net(images).float() / self.temperature, dim=1).cpu()
-
-    def predict(self, pictures: Sequence[Path | str | bytes], top_k: int = 5, batch_size: int = 32) -> list[Prediction]:
-        """Classify picture files.
-
-        Args:
-            pictures: Paths, or the bytes of encoded pictures.
-            top_k: Classes per answer, >= 1; at most K are given.
-            batch_size: Pictures in a forward pass, >= 1.
-
-        Returns:
-            One prediction a picture, in order.
-
-        Raises:
-            BadImageError: a picture cannot be decoded.
-        """
-        answers: list[Prediction] = []
-        for start in range(0, len(pictures), batch_size):
-            views = [
-                self.preprocessing.center_crop(decode_image(item)) for item in pictures[start : start + batch_size]
-            ]
-            answers += self.top(self.probabilities(torch.stack(views)), top_k)
-        return answers
-
-    def top(self, probabilities_BK: Tensor, top_k: int = 5) -> list[Prediction]:
-        """Name the most probable classes of each row."""
-        values, indices = probabilities_BK.topk(min(top_k, len(self.class_names)), dim=1)
-        return [
-            Prediction(tuple(self.class_names[i] for i in row_i), tuple(row_v))
-            for row_i, row_v in zip(indices.tolist(), values.tolist(), strict=True)
-        ]
 
 
 class Trained(Protocol):
@@ -147,6 +52,7 @@ def save_model(
     model: Trained,
     *,
     temperature: float = 1.0,
+    familiarity: Familiarity | None = None,
     metrics: Mapping[str, float] | None = None,
     example: Path | None = None,
     training_config: str = "",
@@ -157,6 +63,8 @@ def save_model(
         folder: Where; an older model folder is replaced.
         model: What to write.
         temperature: Divides the logits before the softmax, > 0.
+        familiarity: Compares pictures with held-out ones; without it no picture is
+            called unlike the training data.
         metrics: What training measured, flat names such as ``val/acc_top1``.
         example: A validation picture; stored without its metadata, together with
             the answer that the model gives for it.
@@ -183,6 +91,7 @@ def save_model(
             "class_names": list(model.class_names),
             "preprocessing": model.preprocessing.to_dict(),
             "calibration_temperature": temperature,
+            "familiarity": _write_familiarity(unfinished, familiarity) if familiarity else None,
             "metrics": dict(metrics or {}),
             "weights_sha256": _sha256(unfinished / "model.safetensors"),
             "versions": versions(),
@@ -211,11 +120,7 @@ def load_model(folder: str | Path, device: str | torch.device = "cpu") -> Loaded
     folder = find_model_folder(folder)
     info = _read_description(folder)
     weights = folder / "model.safetensors"
-    if _sha256(weights) != info["weights_sha256"]:
-        msg = (
-            f"{weights} is not the file that model.json describes (its checksum differs): copy the model folder again."
-        )
-        raise UserError(msg)
+    _check_sha256(weights, info["weights_sha256"])
     preprocessing = Preprocessing(**info["preprocessing"])
     net = build_net(
         info["architecture"],
@@ -235,6 +140,8 @@ def load_model(folder: str | Path, device: str | torch.device = "cpu") -> Loaded
         class_names=tuple(info["class_names"]),
         preprocessing=preprocessing,
         temperature=info["calibration_temperature"] or 1.0,
+        familiarity=_read_familiarity(folder, info["familiarity"]),
+        unlike_below=(info["familiarity"] or {}).get("unlike_below", UNLIKE_BELOW),
         metrics=info["metrics"],
         info=info,
     )
@@ -294,6 +201,25 @@ def _write_example(folder: Path, picture: Path) -> None:
     write_json(folder / "example.json", {"picture": picture.name, **answer.to_dict()})
 
 
+def _write_familiarity(folder: Path, familiarity: Familiarity) -> dict[str, Any]:
+    file = folder / "familiarity.safetensors"
+    save_file({"references": familiarity.references_ND}, file)
+    return {
+        "file": file.name,
+        "sha256": _sha256(file),
+        "num_references": len(familiarity.references_ND),
+        "unlike_below": UNLIKE_BELOW,
+    }
+
+
+def _read_familiarity(folder: Path, described: Mapping[str, Any] | None) -> Familiarity | None:
+    if not described:
+        return None
+    file = folder / described["file"]
+    _check_sha256(file, described["sha256"])
+    return Familiarity(load_file(file)["references"])
+
+
 def _read_description(folder: Path) -> dict[str, Any]:
     file = folder / "model.json"
     try:
@@ -309,7 +235,13 @@ def _read_description(folder: Path) -> dict[str, Any]:
     if missing:
         msg = f"{file} lacks {', '.join(sorted(missing))}: copy the model folder again."
         raise UserError(msg)
-    return {"calibration_temperature": 1.0, "metrics": {}, **info}
+    return {"calibration_temperature": 1.0, "familiarity": None, "metrics": {}, **info}
+
+
+def _check_sha256(file: Path, expected: str) -> None:
+    if _sha256(file) != expected:
+        msg = f"{file} is not the file that model.json describes (its checksum differs): copy the model folder again."
+        raise UserError(msg)
 
 
 def _sha256(file: Path) -> str:

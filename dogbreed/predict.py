@@ -14,7 +14,7 @@ from dogbreed.command import run_command
 from dogbreed.errors import UserError
 
 if TYPE_CHECKING:
-    from dogbreed.model_folder import LoadedModel
+    from dogbreed.loaded_model import LoadedModel
 
 EPILOG = """\
 examples:
@@ -116,7 +116,7 @@ def _answer(model: LoadedModel, files: Sequence[Path], top_k: int) -> list[dict[
     with ThreadPoolExecutor() as pool:
         loaded = list(pool.map(load, files))
     views = [view for view in loaded if isinstance(view, torch.Tensor)]
-    predictions = iter(model.top(model.probabilities(torch.stack(views)), top_k) if views else ())
+    predictions = iter(model.answer(torch.stack(views), top_k) if views else ())
     return [
         {"file": str(file), "error": item}
         if isinstance(item, str)
@@ -130,7 +130,8 @@ def _print_answer(answer: dict[str, Any]) -> None:
         sys.stderr.write(f"Error: {answer['file']}: {answer['error']}.\n")
         return
     top = "  ".join(f"{item['label']} {item['probability']:.1%}" for item in answer["top"])
-    sys.stdout.write(f"{answer['file']}  {top}\n")
+    unlike = "  (unlike the training data)" if answer["unlike_training_data"] else ""
+    sys.stdout.write(f"{answer['file']}  {top}{unlike}\n")
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 
+from dogbreed.fit.board import SampleImages
 from dogbreed.fit.record import EpochRecord, RunProgress
 
 
@@ -28,4 +29,4 @@ def build_callbacks(
     best = ModelCheckpoint(checkpoints, "best", monitor=objective, mode=mode, enable_version_counter=False)
     # Not save_last=True of the first: that saves only together with a new best.
     last = ModelCheckpoint(checkpoints, "last", enable_version_counter=False)
-    return [record, RunProgress(record), best, last, *more]
+    return [record, RunProgress(record), SampleImages(), best, last, *more]

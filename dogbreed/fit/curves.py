@@ -6,9 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from dogbreed.files import replacing
-
-TRAIN_COLOR, VALID_COLOR = "#9aa5b1", "#c2410c"
+from dogbreed.fit.figures import ACCENT, GREY, new_figure, save_figure
 
 
 def draw_curves(rows: Sequence[Mapping[str, Any]], file: Path, best_epoch: int | None = None) -> None:
@@ -19,23 +17,20 @@ def draw_curves(rows: Sequence[Mapping[str, Any]], file: Path, best_epoch: int |
         file: Where the picture goes.
         best_epoch: Epoch, counted from 1, whose weights were kept.
     """
-    # The object interface needs no display and leaves a notebook's own figures alone.
-    from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
-    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    figure = new_figure(9, 3.6)
     axes = figure.subplots(1, 2)
     for axis, metric, title in zip(axes, ("loss", "acc_top1"), ("Cross entropy", "Top-1 accuracy"), strict=True):
-        for split, color, label in (("train", TRAIN_COLOR, "train"), ("val", VALID_COLOR, "validation")):
+        for split, color, label in (("train", GREY, "train"), ("val", ACCENT, "validation")):
             points = [(row["epoch"], row[f"{split}/{metric}"]) for row in rows if f"{split}/{metric}" in row]
             axis.plot(*zip(*points, strict=True), color=color, marker="o", markersize=3, linewidth=1.8, label=label)
         if best_epoch is not None:
-            axis.axvline(best_epoch, color=VALID_COLOR, linestyle=":", linewidth=1, label=f"kept: epoch {best_epoch}")
+            axis.axvline(best_epoch, color=ACCENT, linestyle=":", linewidth=1, label=f"kept: epoch {best_epoch}")
         axis.set(title=title, xlabel="epoch")
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         axis.spines[["top", "right"]].set_visible(False)
         axis.grid(alpha=0.25)
     axes[0].legend(frameon=False)
     axes[1].set_ylim(0, 1.02)
-    with replacing(file) as unfinished:
-        figure.savefig(unfinished, format="png", dpi=140)
+    save_figure(figure, file)

@@ -1,10 +1,11 @@
 """Measure a network on a split, picture by picture.
 
-Shape legend: B batch, N pictures, K classes.
+Shape legend: B batch, N pictures, K classes, D features.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,34 @@ from tqdm import tqdm
 from dogbreed.data.dataset import Batch
 from dogbreed.data.index import ImageIndex
 from dogbreed.data.preprocess import Preprocessing
-from dogbreed.nets.metrics import ClassificationMetrics, f1_per_class
+from dogbreed.nets.calibration import expected_calibration_error
+from dogbreed.nets.familiarity import logits_and_features
+from dogbreed.nets.metrics import ClassificationMetrics, f1_per_class, precision_per_class, recall_per_class
+from dogbreed.tables import format_table
+
+NUM_WEAKEST_CLASSES = 5
+TABLE_METRICS = ("acc_top1", "acc_top5", "f1_macro", "loss", "ece")
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """A picture that is taken for another class.
+
+    Args:
+        split: Where it belongs.
+        file: Its path below the data set's root, as in ``predictions.csv``.
+        path: Its full path.
+        label: True class.
+        predicted: Most probable class.
+        probability: Of the predicted class, calibrated, 0..1.
+    """
+
+    split: str
+    file: str
+    path: Path
+    label: str
+    predicted: str
+    probability: float
 
 
 @dataclass(frozen=True)
@@ -28,6 +56,7 @@ class SplitResult:
         split: ``train``, ``valid`` or ``test``.
         logits_NK: float32, on the CPU, in the split's order.
         labels_N: True classes, int64.
+        features_ND: What goes into the network's last layer, each row of length 1, half precision.
         metrics: ``loss``, ``acc_top1``, ``acc_top5``, ``f1_macro``.
         confusion_KK: Counts; rows true classes, columns predicted ones.
     """
@@ -35,18 +64,35 @@ class SplitResult:
     split: str
     logits_NK: Tensor
     labels_N: Tensor
+    features_ND: Tensor
     metrics: dict[str, float]
     confusion_KK: Tensor
 
-    def named_metrics(self) -> dict[str, float]:
-        """Return the metrics as ``val/acc_top1`` and so on; the valid split is ``val`` there."""
-        prefix = "val" if self.split == "valid" else self.split
-        return {f"{prefix}/{name}": value for name, value in self.metrics.items()}
+    @property
+    def prefix(self) -> str:
+        """What the names of the split's metrics begin with: the valid split is ``val`` there."""
+        return "val" if self.split == "valid" else self.split
+
+    def probabilities(self, temperature: float = 1.0) -> Tensor:
+        """Return ``(N, K)`` class probabilities."""
+        return torch.softmax(self.logits_NK / temperature, dim=1)
+
+    def named_metrics(self, temperature: float) -> dict[str, float]:
+        """Return the metrics as ``val/acc_top1`` and so on.
+
+        Args:
+            temperature: As it was fitted on the valid split: ``ece``, the calibration
+                error, is that of the divided logits, ``ece_uncalibrated`` that before.
+        """
+        errors = {
+            "ece": expected_calibration_error(self.probabilities(temperature), self.labels_N),
+            "ece_uncalibrated": expected_calibration_error(self.probabilities(), self.labels_N),
+        }
+        return {f"{self.prefix}/{name}": value for name, value in (self.metrics | errors).items()}
 
     def prediction_rows(self, index: ImageIndex, temperature: float) -> list[dict[str, Any]]:
         """Return a row a picture: split, file, label, predicted, calibrated probability."""
-        probabilities_NK = torch.softmax(self.logits_NK / temperature, dim=1)
-        best_N, predicted_N = probabilities_NK.max(dim=1)
+        best_N, predicted_N = self.probabilities(temperature).max(dim=1)
         columns = zip(
             index.split(self.split).paths, self.labels_N.tolist(), predicted_N.tolist(), best_N.tolist(), strict=True
         )
@@ -61,9 +107,27 @@ class SplitResult:
             for file, label, predicted, probability in columns
         ]
 
+    def mistakes(self, index: ImageIndex, temperature: float, limit: int) -> list[Mistake]:
+        """Return the pictures that are taken for another class, the most confident first."""
+        best_N, predicted_N = self.probabilities(temperature).max(dim=1)
+        wrong = (predicted_N != self.labels_N).nonzero().flatten()
+        order = best_N[wrong].argsort(descending=True, stable=True)[:limit]
+        images, names = index.split(self.split), index.class_names
+        return [
+            Mistake(
+                self.split,
+                images.paths[n],
+                images.path(n),
+                names[int(self.labels_N[n])],
+                names[int(predicted_N[n])],
+                float(best_N[n]),
+            )
+            for n in wrong[order].tolist()
+        ]
+
     def best_example(self, index: ImageIndex) -> Path | None:
         """Return the picture that is recognised most surely, if any is recognised."""
-        confidence_N, predicted_N = torch.softmax(self.logits_NK, dim=1).max(dim=1)
+        confidence_N, predicted_N = self.probabilities().max(dim=1)
         confidence_N[predicted_N != self.labels_N] = -1.0
         best = int(confidence_N.argmax())
         return index.split(self.split).path(best) if confidence_N[best] >= 0 else None
@@ -80,17 +144,31 @@ class SplitResult:
             for label, predicted in self.confusion_KK.nonzero().tolist()
         ]
 
-    def class_rows(self, class_names: tuple[str, ...]) -> list[tuple[str, int, float, float]]:
-        """Return name, pictures, recall and F1 of each class that has pictures, the worst first."""
-        f1_K = f1_per_class(self.confusion_KK)
-        counts_K = self.confusion_KK.sum(dim=1)
-        recall_K = self.confusion_KK.diagonal() / counts_K
-        rows = [
-            (name, int(counts_K[k]), float(recall_K[k]), float(f1_K[k]))
-            for k, name in enumerate(class_names)
-            if counts_K[k]
+    def class_rows(self, class_names: tuple[str, ...]) -> list[dict[str, Any]]:
+        """Return split, class, pictures, precision, recall and f1 of each class; None for what is not defined."""
+        counts = self.confusion_KK.sum(dim=1).tolist()
+        columns = zip(
+            precision_per_class(self.confusion_KK).tolist(),
+            recall_per_class(self.confusion_KK).tolist(),
+            f1_per_class(self.confusion_KK).tolist(),
+            strict=True,
+        )
+        return [
+            {"split": self.split, "class": name, "pictures": count}
+            | {
+                key: None if math.isnan(value) else round(value, 6)
+                for key, value in zip(("precision", "recall", "f1"), values, strict=True)
+            }
+            for name, count, values in zip(class_names, counts, columns, strict=True)
         ]
-        return sorted(rows, key=lambda row: row[3])
+
+    def weakest_classes(self, class_names: tuple[str, ...]) -> str:
+        """Return a table of the few classes with pictures and the lowest F1, the worst first."""
+        rows = [row for row in self.class_rows(class_names) if row["pictures"]]
+        rows = sorted(rows, key=lambda row: row["f1"])[:NUM_WEAKEST_CLASSES]
+        names = ("class", "pictures", "precision", "recall", "f1")
+        columns = [f"weakest classes, {self.split}", *names[1:]]
+        return format_table(columns, [[row[name] for name in names] for row in rows])
 
 
 @torch.inference_mode()
@@ -107,21 +185,22 @@ def evaluate_split(
         num_classes: K.
 
     Returns:
-        Logits and metrics.
+        Logits, features and metrics.
     """
     device = next(net.parameters()).device
     was_training = net.training
     net.eval()
     metrics = ClassificationMetrics(num_classes).to(device)
-    logits, labels = [], []
+    logits, labels, features = [], [], []
     for batch in tqdm(loader, desc=f"evaluate {split}", disable=None, delay=1, leave=False):
         images = preprocessing.normalize(batch.images.to(device, non_blocking=True))
         labels_B = batch.labels.to(device, non_blocking=True)
-        logits_BK = net(images).float()
+        logits_BK, features_BD = logits_and_features(net, images)
+        logits_BK = logits_BK.float()
         metrics.update(logits_BK, labels_B, nn.functional.cross_entropy(logits_BK, labels_B))
         logits.append(logits_BK)
         labels.append(labels_B)
+        features.append(nn.functional.normalize(features_BD.float(), dim=1).half())
     net.train(was_training)
-    return SplitResult(
-        split, torch.cat(logits).cpu(), torch.cat(labels).cpu(), metrics.compute(), metrics.confusion_KK.cpu()
-    )
+    logits_NK, labels_N, features_ND = (torch.cat(rows).cpu() for rows in (logits, labels, features))
+    return SplitResult(split, logits_NK, labels_N, features_ND, metrics.compute(), metrics.confusion_KK.cpu())

@@ -3,42 +3,81 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
+from functools import cached_property
 
 from omegaconf import DictConfig, OmegaConf
 
 from dogbreed.classifier import ImageClassifier
 from dogbreed.datamodule import ImageDataModule
 from dogbreed.files import write_csv, write_json
+from dogbreed.fit.confusion import draw_confusion
 from dogbreed.fit.curves import draw_curves
-from dogbreed.fit.evaluation import SplitResult, evaluate_split
+from dogbreed.fit.evaluation import TABLE_METRICS, SplitResult, evaluate_split
+from dogbreed.fit.figures import save_figure
+from dogbreed.fit.mistakes import MAX_MISTAKES, show_mistakes
 from dogbreed.fit.record import EpochRecord
 from dogbreed.fit.run_folder import RunFolder
 from dogbreed.model_folder import save_model
 from dogbreed.nets.calibration import fit_temperature
+from dogbreed.nets.familiarity import Familiarity
 from dogbreed.tables import format_table
 
 log = logging.getLogger(__name__)
 
 
-def measure(classifier: ImageClassifier, data: ImageDataModule, *, with_test: bool) -> list[SplitResult]:
+@dataclass(frozen=True)
+class Outcome:
+    """What the kept weights say about the splits, and what follows from the valid split alone.
+
+    Args:
+        valid: Result on the valid split.
+        test: Result on the test split, where it was measured. Nothing is fitted on it.
+    """
+
+    valid: SplitResult
+    test: SplitResult | None = None
+
+    @property
+    def results(self) -> list[SplitResult]:
+        """All splits that were measured."""
+        return [self.valid, self.test] if self.test else [self.valid]
+
+    @property
+    def headline(self) -> SplitResult:
+        """The split that people want to see: test, or valid where that was not measured."""
+        return self.test or self.valid
+
+    @cached_property
+    def temperature(self) -> float:
+        """What the logits are divided by, fitted on the valid split."""
+        return fit_temperature(self.valid.logits_NK, self.valid.labels_N)
+
+    @cached_property
+    def familiarity(self) -> Familiarity | None:
+        """What new pictures are compared with: features of the valid split."""
+        return Familiarity.of(self.valid.features_ND)
+
+
+def measure(classifier: ImageClassifier, data: ImageDataModule, *, with_test: bool) -> Outcome:
     """Run the trained network over the valid split, and the test split where that is wanted."""
-    splits = ["valid"]
-    if with_test and "test" in data.index.splits:
-        splits.append("test")
-    elif with_test:
+
+    def result_on(split: str) -> SplitResult:
+        loader, num_classes = data.eval_dataloader(split), len(classifier.class_names)
+        return evaluate_split(classifier.net, classifier.preprocessing, loader, split, num_classes)
+
+    valid = result_on("valid")
+    if with_test and "test" not in data.index.splits:
         log.warning("data    there is no test split: nothing is measured on it.")
-    num_classes = len(classifier.class_names)
-    return [
-        evaluate_split(classifier.net, classifier.preprocessing, data.eval_dataloader(split), split, num_classes)
-        for split in splits
-    ]
+        with_test = False
+    return Outcome(valid, result_on("test") if with_test else None)
 
 
-def final_metrics(results: list[SplitResult], record: EpochRecord, seconds: float) -> dict[str, float]:
+def final_metrics(outcome: Outcome, record: EpochRecord, seconds: float) -> dict[str, float]:
     """Put together what ``metrics.json`` holds."""
     metrics: dict[str, float] = {}
-    for result in results:
-        metrics |= result.named_metrics()
+    for result in outcome.results:
+        metrics |= result.named_metrics(outcome.temperature)
     if record.rows:
         metrics |= {key: value for key, value in record.rows[-1].items() if key.startswith("train/")}
     return {**metrics, "seconds": seconds, **record.totals}
@@ -49,39 +88,58 @@ def write_down(
     folder: RunFolder,
     classifier: ImageClassifier,
     data: ImageDataModule,
-    results: list[SplitResult],
+    outcome: Outcome,
     metrics: dict[str, float],
     record: EpochRecord,
     best_epoch: int | None,
 ) -> None:
-    """Write the model folder, predictions, curves and metrics."""
-    temperature = fit_temperature(results[0].logits_NK, results[0].labels_N)
+    """Write the model folder, tables, pictures and, when all that is there, metrics."""
     save_model(
         folder.model,
         classifier,
-        temperature=temperature,
+        temperature=outcome.temperature,
+        familiarity=outcome.familiarity,
         metrics=metrics,
-        example=results[0].best_example(data.index),
+        example=outcome.valid.best_example(data.index),
         training_config=OmegaConf.to_yaml(cfg),
     )
-    rows = [row for result in results for row in result.prediction_rows(data.index, temperature)]
-    write_csv(folder.predictions_csv, rows)
-    rows = [row for result in results for row in result.confusion_rows(data.class_names)]
-    write_csv(folder.confusion_csv, rows)
+    write_tables(folder, outcome, data)
     draw_curves(record.rows, folder.curves_png, best_epoch)
+    shown = outcome.headline
+    save_figure(draw_confusion(shown.confusion_KK, data.class_names, shown.split), folder.confusion_png)
+    mistakes = [
+        mistake
+        for result in outcome.results
+        for mistake in result.mistakes(data.index, outcome.temperature, MAX_MISTAKES)
+    ]
+    mistakes.sort(key=lambda mistake: -mistake.probability)
+    show_mistakes(mistakes, folder.thumbs, folder.mistakes_png)
     write_json(folder.metrics_json, metrics)
 
 
-def report(folder: RunFolder, metrics: dict[str, float]) -> None:
-    """Print the table of results."""
-    names = ("acc_top1", "acc_top5", "f1_macro", "loss")
+def write_tables(folder: RunFolder, outcome: Outcome, data: ImageDataModule) -> None:
+    """Write a row a picture, a row a class and a row for each cell of the confusion matrices that is not 0."""
+    predictions, classes, cells = [], [], []
+    for result in outcome.results:
+        predictions += result.prediction_rows(data.index, outcome.temperature)
+        classes += result.class_rows(data.class_names)
+        cells += result.confusion_rows(data.class_names)
+    write_csv(folder.predictions_csv, predictions)
+    write_csv(folder.classes_csv, classes)
+    write_csv(folder.confusion_csv, cells)
+
+
+def report(folder: RunFolder, outcome: Outcome, metrics: dict[str, float], class_names: tuple[str, ...]) -> None:
+    """Print the table of results and the weakest classes."""
     splits = [split for split in ("train", "val", "test") if f"{split}/loss" in metrics]
     table = format_table(
-        ["split", *names], [[split, *(metrics[f"{split}/{name}"] for name in names)] for split in splits]
+        ["split", *TABLE_METRICS],
+        [[split, *(metrics.get(f"{split}/{name}") for name in TABLE_METRICS)] for split in splits],
     )
     log.info(
-        "\n%s\n\n%.0f s, %.0f images/s, %.0f %% of it waiting for data\n%s",
+        "\n%s\n\n%s\n\n%.0f s, %.0f images/s, %.0f %% of it waiting for data\n%s",
         table,
+        outcome.headline.weakest_classes(class_names),
         metrics["seconds"],
         metrics["images_per_second"],
         100 * metrics["data_wait_share"],

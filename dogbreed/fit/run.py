@@ -22,6 +22,7 @@ from dogbreed.config import objectives, resolve
 from dogbreed.datamodule import ImageDataModule
 from dogbreed.errors import UserError
 from dogbreed.files import write_csv
+from dogbreed.fit.board import show_outcome
 from dogbreed.fit.build import build, build_trainer
 from dogbreed.fit.outcome import final_metrics, measure, report, write_down
 from dogbreed.fit.record import EpochRecord
@@ -74,10 +75,11 @@ def fit_run(cfg: DictConfig, run_dir: str | Path, *, is_trial: bool = False) -> 
         record = EpochRecord(folder.metrics_csv, data.batch_size)
         trainer = build_trainer(cfg, folder, record)
         best_epoch = _fit(trainer, classifier, data)
-        results = measure(classifier, data, with_test=cfg.test_after_fit)
-        metrics = final_metrics(results, record, time.perf_counter() - started)
-        write_down(cfg, folder, classifier, data, results, metrics, record, best_epoch)
-        report(folder, metrics)
+        outcome = measure(classifier, data, with_test=cfg.test_after_fit)
+        metrics = final_metrics(outcome, record, time.perf_counter() - started)
+        show_outcome(trainer.loggers, outcome.results, metrics, data.class_names, trainer.global_step)
+        write_down(cfg, folder, classifier, data, outcome, metrics, record, best_epoch)
+        report(folder, outcome, metrics, data.class_names)
     values = [metrics.get(name, math.nan) for name in objectives(cfg)]
     return RunResult(metrics, values[0] if isinstance(cfg.objective, str) else values, folder.path, folder.model)
 

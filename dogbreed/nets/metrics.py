@@ -73,6 +73,38 @@ class ClassificationMetrics(nn.Module):
         }
 
 
+def precision_per_class(confusion_KK: Tensor) -> Tensor:
+    """Compute the share of the pictures predicted as each class that are of it.
+
+    Args:
+        confusion_KK: Counts; rows true classes, columns predicted ones.
+
+    Returns:
+        ``(K,)`` in 0..1; NaN for a class that was never predicted.
+
+    Example:
+        >>> precision_per_class(torch.tensor([[3, 1], [0, 2]])).tolist()
+        [1.0, 0.6666666865348816]
+    """
+    return confusion_KK.diagonal() / confusion_KK.sum(dim=0)
+
+
+def recall_per_class(confusion_KK: Tensor) -> Tensor:
+    """Compute the share of the pictures of each class that are predicted as it.
+
+    Args:
+        confusion_KK: Counts; rows true classes, columns predicted ones.
+
+    Returns:
+        ``(K,)`` in 0..1; NaN for a class without pictures.
+
+    Example:
+        >>> recall_per_class(torch.tensor([[3, 1], [0, 2]])).tolist()
+        [0.75, 1.0]
+    """
+    return confusion_KK.diagonal() / confusion_KK.sum(dim=1)
+
+
 def f1_per_class(confusion_KK: Tensor) -> Tensor:
     """Compute F1 for each class: twice the hits over what was true plus what was predicted.
 
