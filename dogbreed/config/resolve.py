@@ -164,7 +164,8 @@ def _decide_beginning(cfg: DictConfig, decide: Callable[[str, Any], None]) -> bo
     from_scratch = not cfg.model.pretrained and cfg.model.weights is None
     scratch_size_px = auto.input_size_px if from_scratch and from_source else None
     decide("model.input_size_px", scratch_size_px or weights_size_px)
-    decide("finetune.mode", "full" if from_scratch else "head")
+    # On photographs like the weights' own it is as good as the head alone, on others it is far better (docs/recipes.md).
+    decide("finetune.mode", "full")
     if from_scratch and cfg.finetune.mode != "full":
         msg = (
             f"finetune={cfg.finetune.mode} keeps the backbone as it was, and without pretrained weights it knows "

@@ -65,9 +65,9 @@ def test_weights_from_a_file_and_of_another_architecture(cli, tree, tmp_path):
     save_file(net.state_dict(), tmp_path / "w.safetensors")
     small = ("trainer=debug", "data.batch_size=4", "model.input_size_px=32", "data.num_workers=0", "logger=none")
     options = (*small, f"data.root={tree}", f"model.weights={tmp_path / 'w.safetensors'}")
-    answer = cli("train", "model=resnet18", *options, "hydra.run.dir=run")
+    answer = cli("train", "model=resnet18", "finetune=head", *options, "hydra.run.dir=run")
     assert answer.code == 0, answer.err
-    assert re.search("finetune.mode=head", answer.out)
+    assert re.search("^recipe  head: the last layer trains", answer.out, flags=re.M)
     trained = load_model(tmp_path / "run").net
     assert torch.equal(trained.conv1.weight, net.conv1.weight)  # frozen, and from the file
     answer = cli("train", "model=mobilenetv3_small", *options)

@@ -118,11 +118,11 @@ def test_the_sample_trains_from_scratch_and_photographs_do_not():
     assert (sample.model.pretrained, sample.model.input_size_px, sample.finetune.mode) == (False, 56, "full")
     assert (sample.finetune.batchnorm, sample.finetune.backbone_lr_scale) == ("train", 1.0)
     photos = resolved("data=folder", "data.root=/photos")
-    assert (photos.model.pretrained, photos.model.input_size_px, photos.finetune.mode) == (True, 224, "head")
+    assert (photos.model.pretrained, photos.model.input_size_px, photos.finetune.mode) == (True, 224, "full")
     assert (photos.finetune.batchnorm, photos.finetune.backbone_lr_scale) == ("frozen", 0.1)
     # Pictures of one's own are photographs even where data=folder was forgotten.
     assert resolved("data.root=/photos").model.pretrained is True
-    assert resolved("model.weights=/w.pth").finetune.mode == "head"
+    assert resolved("model.weights=/w.pth").finetune.batchnorm == "frozen"
     assert resolved("model.pretrained=true").model.input_size_px == 224
     assert resolved("data=folder", "data.root=/p", "model.pretrained=false").model.input_size_px == 224
 
