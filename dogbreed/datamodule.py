@@ -148,9 +148,18 @@ class ImageDataModule(L.LightningDataModule):
         return ImageDataset(self.index.split(split), self.preprocessing, augment, self.seed)
 
     def train_dataloader(self) -> DataLoader[Batch]:
-        """Return shuffled batches of random views; a short last batch is left to the next epoch's shuffle."""
+        """Return shuffled batches of random views; a short last batch is left to the next epoch's shuffle.
+
+        With a trainer that goes on from a checkpoint, the first epoch is the trainer's and begins where it stands.
+        """
         dataset = self.dataset("train", augmented=True)
-        return self._loader(dataset, sampler=EpochSampler(len(dataset), self.batch_size, self.seed))
+        sampler = EpochSampler(len(dataset), self.batch_size, self.seed)
+        if self.trainer is not None:
+            # Now: loader processes fetch ahead before Lightning names the epoch.
+            sampler.set_epoch(self.trainer.current_epoch)
+            if self.trainer.fit_loop.restarting:
+                sampler.start_at(self.trainer.fit_loop.epoch_loop.batch_progress.current.ready)
+        return self._loader(dataset, sampler=sampler)
 
     def val_dataloader(self) -> DataLoader[Batch] | list[Any]:
         """Return the validation split in order, every picture once; nothing where there is none."""
