@@ -98,6 +98,7 @@ class ImageDataModule(L.LightningDataModule):
         self._known_classes = class_names
         self.seed = seed
         self._index: ImageIndex | None = None
+        self._start = (0, 0)
 
     # -- what there is -------------------------------------------------------
 
@@ -147,18 +148,23 @@ class ImageDataModule(L.LightningDataModule):
         augment = self.augment if augmented else None
         return ImageDataset(self.index.split(split), self.preprocessing, augment, self.seed)
 
-    def train_dataloader(self) -> DataLoader[Batch]:
-        """Return shuffled batches of random views; a short last batch is left to the next epoch's shuffle.
+    def start_at(self, epoch: int, batch: int) -> None:
+        """Have the next training loader go on where a run was interrupted.
 
-        With a trainer that goes on from a checkpoint, the first epoch is the trainer's and begins where it stands.
+        Args:
+            epoch: Counted from 0.
+            batch: First batch that it yields in that epoch, counted from 0; later epochs are whole.
         """
+        self._start = (epoch, batch)
+
+    def train_dataloader(self) -> DataLoader[Batch]:
+        """Return shuffled batches of random views; a short last batch is left to the next epoch's shuffle."""
         dataset = self.dataset("train", augmented=True)
         sampler = EpochSampler(len(dataset), self.batch_size, self.seed)
-        if self.trainer is not None:
-            # Now: loader processes fetch ahead before Lightning names the epoch.
-            sampler.set_epoch(self.trainer.current_epoch)
-            if self.trainer.fit_loop.restarting:
-                sampler.start_at(self.trainer.fit_loop.epoch_loop.batch_progress.current.ready)
+        (epoch, batch), self._start = self._start, (0, 0)
+        # Now: loader processes fetch ahead before Lightning names the epoch.
+        sampler.set_epoch(epoch)
+        sampler.start_at(batch)
         return self._loader(dataset, sampler=sampler)
 
     def val_dataloader(self) -> DataLoader[Batch] | list[Any]:

@@ -19,6 +19,7 @@ import torch
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from lightning.pytorch.callbacks import Checkpoint
 
+from dogbreed.datamodule import ImageDataModule
 from dogbreed.errors import UserError
 from dogbreed.files import disk_errors, replacing
 from dogbreed.fit.stop import StopSignals
@@ -204,6 +205,10 @@ class Checkpoints(Checkpoint):
         self.earlier_s = run.get("seconds", 0.0)
         self._random_states = checkpoint.get("random_states", {})
         trainer.should_stop = run.get("is_finished", False)
+        data = getattr(trainer, "datamodule", None)
+        if run and isinstance(data, ImageDataModule):
+            data.seed = run["seed"]  # seed=null has drawn another one
+            data.start_at(run["epoch"], run["batch"])
 
     def state_dict(self) -> dict[str, Any]:
         """Keep which one is best; not where it is, for folders move."""

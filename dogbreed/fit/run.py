@@ -77,8 +77,6 @@ def fit_run(cfg: DictConfig, run_dir: str | Path, *, is_trial: bool = False) -> 
         cfg, decided = resolve(cfg, is_trial=is_trial)
         _announce(cfg, decided, folder, earlier)
         data, classifier = build(cfg)
-        if earlier:
-            data.seed = earlier["seed"]  # seed=null has drawn another one
         write_csv(folder.splits_csv, data.index.rows())
         record = EpochRecord(folder.metrics_csv, data.batch_size)
         checkpoints = _build_checkpoints(cfg, folder, stop, fingerprint)
