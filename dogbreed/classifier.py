@@ -99,6 +99,7 @@ class ImageClassifier(L.LightningModule):
         self.train_metrics = ClassificationMetrics(len(self.class_names))
         self.val_metrics = ClassificationMetrics(len(self.class_names))
         self.test_metrics = ClassificationMetrics(len(self.class_names))
+        self._saved_sums: dict[str, dict[str, Tensor]] = {}
         # What a checkpoint needs to be rebuilt anywhere: its own tensors replace the pretrained ones.
         self.save_hyperparameters(
             {
@@ -159,11 +160,21 @@ class ImageClassifier(L.LightningModule):
             )
             raise UserError(msg)
 
+    def on_train_start(self) -> None:
+        """Go on within an epoch as if there had been no break, where a checkpoint was made there."""
+        self._enter_phase()
+        for metrics, sums in self._saved_sums.items():
+            getattr(self, metrics).load_sums(sums)
+        self._saved_sums = {}
+
     def on_train_epoch_start(self) -> None:
         """Enter the phase that this epoch belongs to."""
+        self._enter_phase()
+        self.train_metrics.reset()
+
+    def _enter_phase(self) -> None:
         set_backbone_trainable(self.net, self.finetune.trains_backbone(self.current_epoch))
         self.train()
-        self.train_metrics.reset()
 
     def train(self, mode: bool = True) -> Self:  # noqa: FBT001, FBT002 -- torch's signature
         """Switch to training, but leave frozen statistics in evaluation mode."""
@@ -194,6 +205,16 @@ class ImageClassifier(L.LightningModule):
 
     def _log(self, metrics: ClassificationMetrics, split: str) -> None:
         self.log_dict({f"{split}/{name}": value for name, value in metrics.compute().items()})
+
+    # -- checkpoints ---------------------------------------------------------
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep what an epoch has counted so far."""
+        checkpoint["sums"] = {name: getattr(self, name).sums() for name in ("train_metrics", "val_metrics")}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Remember the sums until training starts: the precision may cast what is loaded now."""
+        self._saved_sums = checkpoint.get("sums", {})
 
     # -- optimiser -----------------------------------------------------------
 

@@ -9,9 +9,11 @@ import gc
 import math
 import os
 import re
+import signal
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
 # Values of these keys are file names, which may hold what Hydra's grammar gives a meaning to.
-_PATH_KEYS = re.compile(r"(?:\+{0,2})(?:[\w.]*\.)?(?:root|manifest|weights|folder|run|data_root|checkpoint_dir)")
+_PATH_KEYS = re.compile(r"(?:\+{0,2})(?:[\w.]*\.)?(?:root|manifest|weights|folder|run|data_root|checkpoint_dir|resume)")
 
 
 class RefusedError(BaseException):
@@ -35,10 +37,11 @@ def run_command(body: Callable[[], int | None]) -> NoReturn:
         body: Does the work; may return an exit code.
     """
     try:
-        code = body() or 0
-        sys.stdout.flush()
-    except KeyboardInterrupt:
-        sys.stderr.write("Interrupted. What was finished is kept.\n")
+        with _sigterm_interrupts():
+            code = body() or 0
+            sys.stdout.flush()
+    except KeyboardInterrupt as interruption:
+        sys.stderr.write(f"Interrupted. {interruption or 'What was finished is kept.'}\n")
         code = 130
     except BrokenPipeError:
         # The reader has gone (`| head`); there is nobody to tell.
@@ -47,6 +50,20 @@ def run_command(body: Callable[[], int | None]) -> NoReturn:
     except Exception as error:  # noqa: BLE001 -- the boundary
         code = _complain_of(error)
     sys.exit(code)
+
+
+@contextmanager
+def _sigterm_interrupts() -> Iterator[None]:
+    """Take SIGTERM for Ctrl-C: both end a command with 130 and leave nothing half."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def run_hydra_command(config_name: str, task: Callable[[DictConfig], Any]) -> NoReturn:

@@ -106,6 +106,7 @@ class ImageDataModule(L.LightningDataModule):
         self._known_classes = class_names
         self.seed = seed
         self._index: ImageIndex | None = None
+        self._start = (0, 0)
 
     # -- what there is -------------------------------------------------------
 
@@ -155,15 +156,27 @@ class ImageDataModule(L.LightningDataModule):
         augment = self.augment if augmented else None
         return ImageDataset(self.index.split(split), self.preprocessing, augment, self.seed)
 
+    def start_at(self, epoch: int, batch: int) -> None:
+        """Have the next training loader go on where a run was interrupted.
+
+        Args:
+            epoch: Counted from 0.
+            batch: First batch that it yields in that epoch, counted from 0; later epochs are whole.
+        """
+        self._start = (epoch, batch)
+
     def train_dataloader(self) -> DataLoader[Batch]:
         """Return shuffled batches of random views; a short last batch is left to the next epoch's shuffle."""
         dataset = self.dataset("train", augmented=True)
         weights_N = None
         if self.sampling == "balanced":
             weights_N = 1 / np.asarray(self.index.class_counts("train"))[dataset.images.labels]
-        return self._loader(
-            dataset, sampler=EpochSampler(len(dataset), self.batch_size, self.seed, weights_N=weights_N)
-        )
+        sampler = EpochSampler(len(dataset), self.batch_size, self.seed, weights_N=weights_N)
+        (epoch, batch), self._start = self._start, (0, 0)
+        # Now: loader processes fetch ahead before Lightning names the epoch.
+        sampler.set_epoch(epoch)
+        sampler.start_at(batch)
+        return self._loader(dataset, sampler=sampler)
 
     def val_dataloader(self) -> DataLoader[Batch] | list[Any]:
         """Return the validation split in order, every picture once; nothing where there is none."""

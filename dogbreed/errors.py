@@ -14,6 +14,10 @@ class UserError(Exception):
     """One clear sentence that names the file, key or value, and the remedy."""
 
 
+class FinalError(UserError):
+    """What the same run would only come to again: it is not resumed of itself."""
+
+
 def nearest(name: str, options: Iterable[str], count: int = 3) -> list[str]:
     """Find the options that look most like ``name``.
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import csv
 import errno
+import glob
 import io
 import json
 import math
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -60,6 +61,16 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
         shutil.rmtree(unfinished, ignore_errors=True)
         if folder.exists():
             shutil.rmtree(old, ignore_errors=True)
+
+
+def remove_unfinished(folder: Path, names: Iterable[str]) -> None:
+    """Remove what a killed process has left of files and folders of these names; nobody may be writing them."""
+    for name in names:
+        for path in folder.glob(f".{glob.escape(name)}.????????*"):  # the eight letters that tempfile draws
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -5,17 +5,19 @@ a misspelt key answer at once.
 """
 
 from dogbreed.config.compose import compose
-from dogbreed.config.places import conf_dir, group_options, register_resolvers
-from dogbreed.config.resolve import auto_workers, check_present, objective_mode, objectives, resolve
+from dogbreed.config.places import conf_dir, group_options, literal_folder, register_resolvers
+from dogbreed.config.resolve import auto_lr, auto_workers, check_present, objective_mode, objectives, resolve
 from dogbreed.config.types import check_types
 
 __all__ = [
+    "auto_lr",
     "auto_workers",
     "check_present",
     "check_types",
     "compose",
     "conf_dir",
     "group_options",
+    "literal_folder",
     "objective_mode",
     "objectives",
     "register_resolvers",

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
 
 
 def conf_dir() -> Path:
@@ -29,3 +33,11 @@ def register_resolvers() -> None:
         return "\n".join(f"  {group:<11} {', '.join(options)}" for group, options in group_options().items())
 
     OmegaConf.register_new_resolver("option_groups", option_groups, replace=True)
+
+
+def literal_folder(node: DictConfig) -> Path | None:
+    """Return the folder that the user has named in ``hydra.run`` or ``hydra.sweep``; None for one named by the time."""
+    from omegaconf import OmegaConf
+
+    name = str(OmegaConf.to_container(node, resolve=False)["dir"])  # type: ignore[index, call-overload]
+    return None if "${" in name else Path(name)

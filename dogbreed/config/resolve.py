@@ -48,6 +48,8 @@ KEY_TYPES = {
     "objective_mode": str,
     "test_after_fit": bool,
     "checkpoint_dir": str | None,
+    "checkpoint_every_s": float | None,
+    "resume": str,
     "optim.lr_per_256": float | None,
 }
 
@@ -101,10 +103,10 @@ def resolve(cfg: DictConfig, *, is_trial: bool = False) -> tuple[DictConfig, dic
     if cfg.data.root is None and cfg.data.manifest is None and cfg.data.source is None:
         msg = "No pictures are named: give data.root=DIR, or data.manifest=FILE.csv."
         raise UserError(msg)
-    from_scratch = _decide_beginning(cfg, decide)
+    _decide_beginning(cfg, decide)
     if cfg.trainer.devices == "auto":  # Lightning would take every GPU
         cfg.trainer.devices = 1
-    _decide_lr(cfg, decide, from_scratch=from_scratch)
+    _decide_lr(cfg, decide)
     decide("test_after_fit", not is_trial)
     decide("objective_mode", objective_mode(cfg))
     decide("trainer.precision", _auto_precision(cfg.trainer.accelerator))
@@ -150,8 +152,8 @@ def check_present(cfg: DictConfig) -> None:
         raise UserError(msg)
 
 
-def _decide_beginning(cfg: DictConfig, decide: Callable[[str, Any], None]) -> bool:
-    """Decide on weights, input size and what trains; return whether training begins from scratch."""
+def _decide_beginning(cfg: DictConfig, decide: Callable[[str, Any], None]) -> None:
+    """Decide on weights, input size and what trains."""
     from dogbreed.architectures import input_size_px
     from dogbreed.nets.finetune import PRETRAINED_DEFAULTS, SCRATCH_DEFAULTS
 
@@ -164,7 +166,7 @@ def _decide_beginning(cfg: DictConfig, decide: Callable[[str, Any], None]) -> bo
     from_scratch = not cfg.model.pretrained and cfg.model.weights is None
     scratch_size_px = auto.input_size_px if from_scratch and from_source else None
     decide("model.input_size_px", scratch_size_px or weights_size_px)
-    # On photographs like the weights' own it is as good as the head alone, on others it is far better (docs/recipes.md).
+    # As good as the head alone on photographs like the weights' own, far better on others (docs/recipes.md).
     decide("finetune.mode", "full")
     if from_scratch and cfg.finetune.mode != "full":
         msg = (
@@ -174,10 +176,9 @@ def _decide_beginning(cfg: DictConfig, decide: Callable[[str, Any], None]) -> bo
         raise UserError(msg)
     for name, value in (SCRATCH_DEFAULTS if from_scratch else PRETRAINED_DEFAULTS).items():
         decide(f"finetune.{name}", value)
-    return from_scratch
 
 
-def _decide_lr(cfg: DictConfig, decide: Callable[[str, Any], None], *, from_scratch: bool) -> None:
+def _decide_lr(cfg: DictConfig, decide: Callable[[str, Any], None]) -> None:
     batch = int(cfg.data.batch_size) * int(cfg.trainer.accumulate_grad_batches)
     per_256 = cfg.optim.pop("lr_per_256")
     if per_256 is not None:
@@ -186,13 +187,22 @@ def _decide_lr(cfg: DictConfig, decide: Callable[[str, Any], None], *, from_scra
             raise UserError(msg)
         decide("optim.lr", float(per_256) * batch / 256)
         return
+    lr = auto_lr(cfg)
+    if lr is not None:  # else an unknown name or a wrong number: its own check says so
+        decide("optim.lr", lr)
+
+
+def auto_lr(cfg: DictConfig) -> float | None:
+    """Return what ``optim.lr=auto`` means for a configuration whose beginning and mode are decided."""
+    from_scratch = not cfg.model.pretrained and cfg.model.weights is None
+    batch = int(cfg.data.batch_size) * int(cfg.trainer.accumulate_grad_batches)
     if cfg.optim.name not in AUTO_LR or batch < 1:
-        return  # its own check says so
+        return None
     trained = "scratch" if from_scratch else "head" if cfg.finetune.mode == "head" else "backbone"
     base = AUTO_LR[cfg.optim.name][trained]
     # Proportional for SGD (Goyal et al. 2017), by the square root for Adam (Malladi et al. 2022).
     ratio = batch / REFERENCE_BATCH
-    decide("optim.lr", float(f"{base * (ratio if cfg.optim.name == 'sgd' else math.sqrt(ratio)):.3g}"))
+    return float(f"{base * (ratio if cfg.optim.name == 'sgd' else math.sqrt(ratio)):.3g}")
 
 
 def _auto_precision(accelerator: str) -> str:
@@ -222,6 +232,9 @@ def _check_values(cfg: DictConfig) -> None:
 
     if cfg.seed is not None and not 0 <= cfg.seed <= MAX_SEED:
         msg = f"seed={cfg.seed} must be between 0 and {MAX_SEED}, or null."
+        raise UserError(msg)
+    if cfg.checkpoint_every_s is not None and cfg.checkpoint_every_s < 0:
+        msg = f"checkpoint_every_s={cfg.checkpoint_every_s} must be 0 or more seconds, or null."
         raise UserError(msg)
     epochs, steps = cfg.trainer.max_epochs, cfg.trainer.max_steps
     if not isinstance(epochs, int) or epochs < 1:

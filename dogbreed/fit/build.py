@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import logging
+from collections.abc import Sequence
 from typing import Any
 
 import lightning as L
@@ -12,15 +13,14 @@ from hydra.errors import InstantiationException
 from hydra.utils import get_object
 from hydra.utils import instantiate as hydra_instantiate
 from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.callbacks import Callback
 from omegaconf import DictConfig
 
 from dogbreed.classifier import ImageClassifier
 from dogbreed.config import objectives
 from dogbreed.datamodule import ImageDataModule
 from dogbreed.errors import UserError
-from dogbreed.fit.callbacks import build_callbacks
 from dogbreed.fit.checkpoints import WholeCheckpointIO
-from dogbreed.fit.record import EpochRecord
 from dogbreed.fit.run_folder import RunFolder
 from dogbreed.nets.backbone import fetch_pretrained
 
@@ -91,21 +91,20 @@ def build(cfg: DictConfig) -> tuple[ImageDataModule, ImageClassifier]:
     return data, classifier
 
 
-def build_trainer(cfg: DictConfig, folder: RunFolder, record: EpochRecord) -> L.Trainer:
+def build_trainer(cfg: DictConfig, folder: RunFolder, callbacks: Sequence[Callback]) -> L.Trainer:
     """Build the Lightning trainer of a resolved configuration."""
-    objective = objectives(cfg)[0]
     loggers = [_build_logger(node, folder) for node in (cfg.logger or {}).values()]
     more = [instantiate(node) for node in (cfg.callbacks or {}).values()]
     if cfg.ema:
         more.append(instantiate(cfg.ema))
     if cfg.early_stopping:
-        more.append(instantiate(cfg.early_stopping, monitor=objective, mode=cfg.objective_mode))
+        more.append(instantiate(cfg.early_stopping, monitor=objectives(cfg)[0], mode=cfg.objective_mode))
     try:
         trainer: L.Trainer = instantiate(
             cfg.trainer,
             default_root_dir=str(folder.path),
             logger=loggers or False,
-            callbacks=build_callbacks(folder.checkpoints, objective, cfg.objective_mode, record, more),
+            callbacks=[*callbacks, *more],  # Lightning puts checkpoints last
             plugins=[WholeCheckpointIO()],
             use_distributed_sampler=False,
         )

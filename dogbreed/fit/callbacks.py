@@ -2,31 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
-
-from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from lightning.pytorch.callbacks import Callback
 
 from dogbreed.fit.board import SampleImages
+from dogbreed.fit.checkpoints import Checkpoints
+from dogbreed.fit.guard import LossGuard
 from dogbreed.fit.record import EpochRecord, RunProgress
 
 
-def build_callbacks(
-    checkpoints: Path, objective: str, mode: str, record: EpochRecord, more: Sequence[Callback] = ()
-) -> list[Callback]:
-    """Put together what watches a run.
+def build_callbacks(guard: LossGuard, record: EpochRecord, checkpoints: Checkpoints) -> list[Callback]:
+    """Put together what watches a run; the user's own callbacks come in before the checkpoints.
 
     Args:
-        checkpoints: Folder for ``best.ckpt`` and ``last.ckpt``.
-        objective: Metric that decides which checkpoint is best.
-        mode: ``max`` or ``min``.
-        record: Rows of ``metrics.csv``.
-        more: The user's own callbacks.
+        guard: Stops a run that diverges, before anyone takes down its numbers.
+        record: Rows of ``metrics.csv``, before the progress that reads it.
+        checkpoints: What is kept, with the states of all others in it.
 
     Returns:
-        Callbacks for a Trainer, the record before the progress that reads it.
+        Callbacks for a Trainer.
     """
-    best = ModelCheckpoint(checkpoints, "best", monitor=objective, mode=mode, enable_version_counter=False)
-    # Not save_last=True of the first: that saves only together with a new best.
-    last = ModelCheckpoint(checkpoints, "last", enable_version_counter=False)
-    return [record, RunProgress(record), SampleImages(), best, last, *more]
+    return [guard, record, RunProgress(record), SampleImages(), checkpoints]

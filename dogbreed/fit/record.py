@@ -47,8 +47,12 @@ class EpochRecord(Callback):
         seconds = max(self._train_s, 1e-9)
         return {"images_per_second": self._num_images / seconds, "data_wait_share": self._wait_s / seconds}
 
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Start the clock; a run that goes on within an epoch does not come by its start."""
+        self._mark = time.perf_counter()
+
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Start the clock."""
+        """Note where the epoch begins."""
         self._is_validated = False
         self._mark = time.perf_counter()
         self._epoch = (self._train_s, self._wait_s, self._num_images)
@@ -102,12 +106,19 @@ class EpochRecord(Callback):
 
     def state_dict(self) -> dict[str, Any]:
         """Keep rows and sums in checkpoints, so that a resumed run's files are whole."""
-        return {"rows": self.rows, "sums": (self._train_s, self._wait_s, self._num_images)}
+        return {
+            "rows": self.rows,
+            "sums": (self._train_s, self._wait_s, self._num_images),
+            "epoch": self._epoch,
+            "is_validated": self._is_validated,
+        }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from a checkpoint."""
         self.rows = list(state_dict["rows"])
         self._train_s, self._wait_s, self._num_images = state_dict["sums"]
+        self._epoch = state_dict["epoch"]
+        self._is_validated = state_dict["is_validated"]
 
 
 class RunProgress(ProgressBar):
@@ -125,7 +136,8 @@ class RunProgress(ProgressBar):
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Open the bar."""
         total = trainer.num_training_batches * (trainer.max_epochs or 1)
-        self._bar = tqdm(total=total, unit="step", disable=None, leave=False, dynamic_ncols=True)
+        done = trainer.fit_loop.total_batch_idx + 1
+        self._bar = tqdm(total=total, initial=done, unit="step", disable=None, leave=False, dynamic_ncols=True)
 
     def on_train_epoch_start(self, trainer: L.Trainer, *_: Any) -> None:
         """Name the epoch."""

@@ -8,25 +8,31 @@ import textwrap
 import time
 import warnings
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import lightning as L
 import torch
-from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.trainer.states import TrainerStatus
 from omegaconf import DictConfig
 
 from dogbreed.classifier import ImageClassifier
-from dogbreed.config import objectives, resolve
+from dogbreed.config import auto_lr, objectives, resolve
 from dogbreed.datamodule import ImageDataModule
 from dogbreed.errors import UserError
 from dogbreed.files import write_csv
 from dogbreed.fit.board import show_outcome
 from dogbreed.fit.build import build, build_trainer
+from dogbreed.fit.callbacks import build_callbacks
+from dogbreed.fit.checkpoints import BEST, LAST, RUN_KEY, Checkpoints, read_checkpoint
+from dogbreed.fit.fingerprint import Fingerprint, fingerprint_of
+from dogbreed.fit.guard import LossGuard, Suspects
 from dogbreed.fit.outcome import final_metrics, measure, report, write_down
 from dogbreed.fit.record import EpochRecord
+from dogbreed.fit.resume import check_fingerprint, check_run
 from dogbreed.fit.run_folder import RunFolder
+from dogbreed.fit.stop import StopSignals
 
 log = logging.getLogger(__name__)
 
@@ -66,17 +72,20 @@ def fit_run(cfg: DictConfig, run_dir: str | Path, *, is_trial: bool = False) -> 
     # Trials would write over each other's.
     checkpoint_dir = Path(cfg.checkpoint_dir, run_dir.name) if cfg.checkpoint_dir and is_trial else cfg.checkpoint_dir
     folder = RunFolder(run_dir, checkpoint_dir)
-    with folder.occupied():
+    fingerprint = fingerprint_of(cfg)
+    with StopSignals() as stop, folder.occupied(fingerprint, partial(_admit, cfg, folder, fingerprint)) as earlier:
         started = time.perf_counter()
         cfg, decided = resolve(cfg, is_trial=is_trial)
-        _announce(cfg, decided, folder)
+        _announce(cfg, decided, folder, earlier)
         data, classifier = build(cfg)
         write_csv(folder.splits_csv, data.index.rows())
         record = EpochRecord(folder.metrics_csv, data.batch_size)
-        trainer = build_trainer(cfg, folder, record)
-        best_epoch = _fit(trainer, classifier, data)
+        checkpoints = _build_checkpoints(cfg, folder, stop, fingerprint)
+        trainer = build_trainer(cfg, folder, build_callbacks(_build_guard(cfg), record, checkpoints))
+        best_epoch = _fit(trainer, classifier, data, checkpoints, stop, is_resumed=bool(earlier))
         outcome = measure(classifier, data, with_test=cfg.test_after_fit)
-        metrics = final_metrics(outcome, record, time.perf_counter() - started)
+        seconds = checkpoints.earlier_s + time.perf_counter() - started
+        metrics = final_metrics(outcome, record, seconds)
         show_outcome(trainer.loggers, outcome.results, metrics, data.class_names, trainer.global_step)
         write_down(cfg, folder, classifier, data, outcome, metrics, record, best_epoch)
         report(folder, outcome, metrics, data.class_names)
@@ -84,7 +93,25 @@ def fit_run(cfg: DictConfig, run_dir: str | Path, *, is_trial: bool = False) -> 
     return RunResult(metrics, values[0] if isinstance(cfg.objective, str) else values, folder.path, folder.model)
 
 
-def _announce(cfg: DictConfig, decided: dict[str, Any], folder: RunFolder) -> None:
+def _admit(cfg: DictConfig, folder: RunFolder, mine: Fingerprint, state: dict[str, Any]) -> dict[str, Any] | None:
+    """Return where the run in the folder stands, to go on from there; None to begin; refuse another run's folder."""
+    resume = str(cfg.get("resume", "auto"))
+    if resume not in ("auto", "never") and Path(resume).expanduser().absolute() != folder.path.absolute():
+        msg = f"resume={resume}: this run is to go to {folder.path}; name the same folder, or resume=auto."
+        raise UserError(msg)
+    last, best = folder.checkpoints / LAST, folder.checkpoints / BEST
+    if resume == "never":
+        last.unlink(missing_ok=True)
+        best.unlink(missing_ok=True)
+    if not last.exists():
+        return None
+    check_run(state, mine, folder.path, resume)
+    run: dict[str, Any] = read_checkpoint(last, only_look=True).get(RUN_KEY, {})
+    check_fingerprint(run.get("fingerprint"), mine, last)
+    return run
+
+
+def _announce(cfg: DictConfig, decided: dict[str, Any], folder: RunFolder, earlier: dict[str, Any] | None) -> None:
     # Lightning's advice is about what we have decided already.
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", module="lightning")
@@ -98,32 +125,73 @@ def _announce(cfg: DictConfig, decided: dict[str, Any], folder: RunFolder) -> No
         settled = "  ".join(f"{key}={_as_yaml(value)}" for key, value in decided.items())
         log.info("%s", textwrap.fill(f"auto    {settled}", width=110, subsequent_indent=" " * 8))
     log.info("run     %s", folder.path)
+    if earlier:
+        log.info("resume  %s, %s", folder.path, _words(earlier))
+
+
+def _words(run: dict[str, Any]) -> str:
+    """Say how far an interrupted run had come."""
+    if run["is_finished"]:
+        return "trained to the end, not yet measured"
+    within = f", batch {run['batch'] + 1} of {run['num_batches']}" if run["batch"] else ""
+    return f"epoch {run['epoch'] + 1} of {run['num_epochs']}{within}"
 
 
 def _as_yaml(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _fit(trainer: L.Trainer, classifier: ImageClassifier, data: ImageDataModule) -> int | None:
+def _build_checkpoints(cfg: DictConfig, folder: RunFolder, stop: StopSignals, fingerprint: Fingerprint) -> Checkpoints:
+    return Checkpoints(
+        folder.checkpoints,
+        objectives(cfg)[0],
+        cfg.objective_mode,
+        every_s=cfg.checkpoint_every_s,
+        stop=stop,
+        fingerprint=fingerprint,
+    )
+
+
+def _build_guard(cfg: DictConfig) -> LossGuard:
+    suspects = Suspects(cfg.optim.lr, auto_lr(cfg), str(cfg.trainer.precision), cfg.model.weights)
+    return LossGuard(suspects, cfg.trainer.log_every_n_steps)
+
+
+def _fit(
+    trainer: L.Trainer,
+    classifier: ImageClassifier,
+    data: ImageDataModule,
+    checkpoints: Checkpoints,
+    stop: StopSignals,
+    *,
+    is_resumed: bool,
+) -> int | None:
     """Train and go back to the best checkpoint; return its epoch, counted from 1."""
     try:
-        trainer.fit(classifier, datamodule=data)
+        trainer.fit(classifier, datamodule=data, ckpt_path=str(checkpoints.last) if is_resumed else None)
     except torch.OutOfMemoryError as error:
         msg = (
             f"The memory of {trainer.strategy.root_device} does not hold a batch of {data.batch_size} pictures: lower "
             "data.batch_size and raise trainer.accumulate_grad_batches by the same factor."
         )
         raise UserError(msg) from error
-    except SystemExit as error:  # Lightning's answer to Ctrl-C
-        raise KeyboardInterrupt from error
+    except (KeyboardInterrupt, SystemExit) as error:  # SystemExit is Lightning's answer to Ctrl-C
+        raise _interruption(checkpoints) from error
+    except Exception as error:
+        if stop.is_requested:  # the signal has killed a loader process, too
+            raise _interruption(checkpoints) from error
+        raise
     if trainer.state.status == TrainerStatus.INTERRUPTED:
-        raise KeyboardInterrupt
-    kept = next(c for c in trainer.checkpoint_callbacks if isinstance(c, ModelCheckpoint) and c.monitor)
+        raise _interruption(checkpoints)
     # Float32, as the model folder will hold it, after precision=bf16-true; on the device, from which Lightning
     # takes the module when training ends.
     classifier.to(trainer.strategy.root_device, torch.float32)
-    if not kept.best_model_path:  # fast_dev_run keeps none
+    if checkpoints.best_epoch is None or trainer.fast_dev_run:  # type: ignore[attr-defined]
         return None
-    best = torch.load(kept.best_model_path, map_location="cpu", weights_only=True)
+    best = read_checkpoint(checkpoints.best)
     classifier.load_state_dict(best["state_dict"])
     return int(best["epoch"]) + 1
+
+
+def _interruption(checkpoints: Checkpoints) -> KeyboardInterrupt:
+    return KeyboardInterrupt("The same command goes on from here." if checkpoints.last.exists() else "")

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-import json
-import os
-import socket
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from dogbreed.errors import UserError, sentence_of
-from dogbreed.files import disk_errors, read_json, write_json
+from dogbreed.errors import FinalError, UserError, sentence_of
+from dogbreed.files import disk_errors, read_json, remove_unfinished, write_json
+from dogbreed.fit.checkpoints import BEST, LAST
+from dogbreed.fit.lock import hold_folder, release_folder, take_lock
 from dogbreed.machine import source_revision, versions
+
+T = TypeVar("T")
+
+# What a run writes here and may have left half when it was killed.
+_FILES = (
+    *("run.json", "metrics.json", "metrics.csv", "splits.csv", "predictions.csv", "confusion.csv", "curves.png"),
+    "model",
+)
 
 
 class RunFolder:
@@ -47,38 +54,67 @@ class RunFolder:
         self._lock = self.path / "run.lock"
 
     @contextmanager
-    def occupied(self) -> Iterator[None]:
+    def occupied(
+        self, fingerprint: tuple[str, str] | None = None, admit: Callable[[dict[str, Any]], T] | None = None
+    ) -> Iterator[T | None]:
         """Hold the folder, made if it is not there, for a run and record how the run ends.
+
+        Args:
+            fingerprint: What the run is, for ``run.json``.
+            admit: Gets the ``run.json`` of before and may refuse; nothing is written until then.
+
+        Yields:
+            What ``admit`` returns.
 
         Raises:
             UserError: another run is at work here, a finished one is kept here, or
                 nothing can be written here.
         """
+        self._refuse_finished()
+        with disk_errors(self.path, "hydra.run.dir=DIR"):
+            self.path.mkdir(parents=True, exist_ok=True)
+            lock = take_lock(self._lock)
+            shared = None
+            try:
+                self._refuse_finished()
+                self._try_checkpoints()
+                if self.checkpoints.parent != self.path:
+                    shared = hold_folder(self.checkpoints)
+                admitted = admit(self.state()) if admit else None
+                remove_unfinished(self.path, _FILES)
+                remove_unfinished(self.checkpoints, (BEST, LAST))
+                with self._recorded(fingerprint):
+                    yield admitted
+            finally:
+                release_folder(shared)
+                lock.release()
+
+    def _refuse_finished(self) -> None:
         if self.state().get("state") == "completed":
             msg = f"{self.path} holds a finished run: choose another folder (hydra.run.dir=DIR) or delete this one."
             raise UserError(msg)
-        with disk_errors(self.path, "hydra.run.dir=DIR"):
-            self.path.mkdir(parents=True, exist_ok=True)
-            self._take_lock()
-            try:
-                self._try_checkpoints()
-                yield from self._recorded()
-            finally:
-                self._lock.unlink(missing_ok=True)
 
-    def _recorded(self) -> Iterator[None]:
+    @contextmanager
+    def _recorded(self, fingerprint: tuple[str, str] | None) -> Iterator[None]:
         started = time.time()
-        self._record("running", started)
+        about: dict[str, Any] = {"fingerprint": list(fingerprint) if fingerprint else None}
+        self._record("running", started, **about)
         try:
             yield
         except KeyboardInterrupt:
-            self._record("interrupted", started, finished=time.time())
+            self._record_end("interrupted", started, **about)
             raise
         except Exception as error:
-            self._record("failed", started, finished=time.time(), error=sentence_of(error))
+            is_resumable = not isinstance(error, FinalError)
+            self._record_end("failed", started, error=sentence_of(error), is_resumable=is_resumable, **about)
             raise
         else:
-            self._record("completed", started, finished=time.time())
+            self._record("completed", started, finished=time.time(), **about)
+
+    def _record_end(self, state: str, started: float, **details: Any) -> None:
+        """Record an end that is an error already: one more, on a full disk, would hide it."""
+        with suppress(OSError):
+            self._record(state, started, finished=time.time(), **details)
 
     def state(self) -> dict[str, Any]:
         """Return ``run.json``; empty where there is none or it is damaged."""
@@ -90,27 +126,6 @@ class RunFolder:
             self.checkpoints.mkdir(parents=True, exist_ok=True)
             tempfile.TemporaryFile(dir=self.checkpoints).close()
 
-    def _take_lock(self) -> None:
-        mine = {"pid": os.getpid(), "host": socket.gethostname()}
-        try:
-            with self._lock.open("x") as file:
-                json.dump(mine, file)
-        except FileExistsError:
-            self._take_over_lock(mine)
-
-    def _take_over_lock(self, mine: dict[str, Any]) -> None:
-        try:
-            theirs = json.loads(self._lock.read_text())
-        except (OSError, ValueError):
-            theirs = {}
-        if theirs.get("host") != mine["host"] or _is_alive(int(theirs.get("pid", 0))):
-            msg = (
-                f"{self.path} belongs to a run that is going on (process {theirs.get('pid')} on {theirs.get('host')}): "
-                f"choose another folder, or delete {self._lock} if that run is dead."
-            )
-            raise UserError(msg)
-        write_json(self._lock, mine)
-
     def _record(self, state: str, started: float, **details: Any) -> None:
         finished = details.pop("finished", None)
         write_json(
@@ -120,7 +135,8 @@ class RunFolder:
                 "started": _iso(started),
                 "finished": _iso(finished) if finished else None,
                 "seconds": round(finished - started, 3) if finished else None,
-                "error": details.get("error"),
+                "error": details.pop("error", None),
+                **details,
                 "source_revision": source_revision(),
                 "versions": versions(),
             },
@@ -129,15 +145,3 @@ class RunFolder:
 
 def _iso(seconds: float) -> str:
     return datetime.fromtimestamp(seconds).astimezone().isoformat(timespec="seconds")
-
-
-def _is_alive(pid: int) -> bool:
-    if pid <= 0:
-        return False
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass
-    return True

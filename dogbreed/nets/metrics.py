@@ -5,6 +5,8 @@ Shape legend: B batch, K classes.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor, nn
 
@@ -36,6 +38,16 @@ class ClassificationMetrics(nn.Module):
         self.top5_hits.zero_()
         # Anew, not zero_(): a module cast to bfloat16 takes its buffers along, and sums need float32.
         self.loss_sum = torch.zeros((), dtype=torch.float32, device=self.loss_sum.device)
+
+    def sums(self) -> dict[str, Tensor]:
+        """Return copies of the sums, by name."""
+        return {name: buffer.detach().clone() for name, buffer in self.named_buffers()}
+
+    def load_sums(self, sums: Mapping[str, Tensor]) -> None:
+        """Go on from sums of an earlier time."""
+        self.reset()
+        for name, buffer in self.named_buffers():
+            buffer.copy_(sums[name])
 
     @torch.no_grad()
     def update(self, logits_BK: Tensor, labels_B: Tensor, loss: Tensor) -> None:

@@ -9,10 +9,10 @@ from typing import Any
 from hydra.core.utils import JobReturn
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from dogbreed.command import RefusedError
-from dogbreed.config import objective_mode, objectives
+from dogbreed.config import literal_folder, objective_mode, objectives
 from dogbreed.files import read_json
 from dogbreed.sweeps.record import sweep_table, write_sweep
 
@@ -28,14 +28,14 @@ class SweepRecord(Callback):
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Refuse the folder of a finished run."""
-        folder = _literal_folder(config.hydra.run)
+        folder = literal_folder(config.hydra.run)
         if folder and read_json(folder / "run.json").get("state") == "completed":
             msg = f"{folder} holds a finished run: choose another folder (hydra.run.dir=DIR) or delete this one."
             raise RefusedError(msg)
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Refuse the folder of another sweep."""
-        folder = _literal_folder(config.hydra.sweep)
+        folder = literal_folder(config.hydra.sweep)
         if folder and (folder / "sweep.json").exists():
             msg = f"{folder} holds a sweep: choose another folder (hydra.sweep.dir=DIR) or delete this one."
             raise RefusedError(msg)
@@ -49,12 +49,6 @@ class SweepRecord(Callback):
         """Print what the sweep has found."""
         sweep = _write(config)
         log.info("\n%s\n\nsweep   %s", sweep_table(sweep), Path(config.hydra.sweep.dir) / "sweep.json")
-
-
-def _literal_folder(node: DictConfig) -> Path | None:
-    """Return a folder that the user has named; None for one whose name is the time, which is always new."""
-    name = str(OmegaConf.to_container(node, resolve=False)["dir"])  # type: ignore[index, call-overload]
-    return None if "${" in name else Path(name)
 
 
 def _write(config: DictConfig) -> dict[str, Any]:

@@ -1,0 +1,120 @@
+"""What a run's result depends on, as two short hashes: its configuration and its data."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from dogbreed.data.candidates import read_manifest, walk_tree
+from dogbreed.errors import UserError
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+# Raise it when checkpoints change so that older ones do not fit any more.
+VERSION = 1
+
+# Keys that do not change what is learned: where things go, how often we look, how many help.
+_IRRELEVANT = (
+    "hydra",
+    "launch",
+    "logger",
+    "resume",
+    "checkpoint_dir",
+    "checkpoint_every_s",
+    "test_after_fit",
+    "data.num_workers",
+    "trainer.log_every_n_steps",
+    "trainer.enable_model_summary",
+    "trainer.enable_progress_bar",
+    "trainer.default_root_dir",
+    "trainer.detect_anomaly",
+    "trainer.profiler",
+)
+# Keys that name places; what is found there is in the data's hash.
+_PLACES = ("data.root", "data.manifest", "data.source.folder", "model.weights")
+
+
+class Fingerprint(NamedTuple):
+    """Two runs with the same fingerprint come to the same result.
+
+    Args:
+        config: Hash of the composed configuration without what does not change the result.
+        data: Hash of what it names on disk: pictures and weights.
+    """
+
+    config: str
+    data: str
+
+
+def fingerprint_of(cfg: DictConfig) -> Fingerprint:
+    """Compute both hashes of a composed configuration, before any ``auto`` is decided."""
+    return Fingerprint(config_hash(cfg), data_hash(cfg))
+
+
+def config_hash(cfg: DictConfig) -> str:
+    """Hash a composed configuration without what does not change the result. It reads no file."""
+    from omegaconf import OmegaConf
+
+    kept = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key not in _IRRELEVANT])
+    plain = OmegaConf.to_container(kept, resolve=True)
+    assert isinstance(plain, dict)
+    for name in (*_IRRELEVANT, *_PLACES):
+        *parents, key = name.split(".")
+        node: Any = plain
+        for parent in parents:
+            node = (node or {}).get(parent)
+        if isinstance(node, dict) and key in node:
+            # A place that is named is not the same as none.
+            node[key] = node[key] is not None if name in _PLACES else None
+    return _hash(json.dumps([VERSION, plain], sort_keys=True, default=str))
+
+
+def data_hash(cfg: DictConfig) -> str:
+    """Hash names and sizes of the pictures, and the weights that a configuration names. It opens no picture.
+
+    What is missing or cannot be read gets a hash, too: the run itself says what is wrong.
+    """
+    try:
+        return _hash(json.dumps([_describe_pictures(cfg), _describe_weights(cfg)], default=str))
+    except (OSError, UserError) as error:
+        return f"unreadable: {error}"
+
+
+def _describe_pictures(cfg: DictConfig) -> Any:
+    from omegaconf import OmegaConf
+
+    root, manifest = (Path(str(cfg.data[key])).expanduser() if cfg.data[key] else None for key in ("root", "manifest"))
+    if manifest:
+        folder = root or manifest.parent
+        return [_sha256(manifest), _sizes(folder, (item.path for item in read_manifest(manifest)))]
+    if root:
+        return _sizes(root, (item.path for item in walk_tree(root)))
+    source = OmegaConf.to_container(cfg.data.source, resolve=True) if cfg.data.source else None
+    return {key: value for key, value in source.items() if key != "folder"} if isinstance(source, dict) else None
+
+
+def _sizes(root: Path, paths: Any) -> str:
+    digest = hashlib.sha256()
+    for path in sorted(paths):
+        try:
+            size_bytes = (root / path).stat().st_size
+        except OSError:
+            size_bytes = -1
+        digest.update(f"{path}\0{size_bytes}\n".encode(errors="surrogateescape"))
+    return digest.hexdigest()
+
+
+def _describe_weights(cfg: DictConfig) -> str | None:
+    return _sha256(Path(str(cfg.model.weights)).expanduser()) if cfg.model.weights else None
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()[:16]

@@ -1,0 +1,146 @@
+"""Runs in processes of their own that start in no time and can be killed."""
+
+import importlib
+import json
+import logging
+import multiprocessing
+import os
+import signal
+import sys
+import time
+import traceback
+from pathlib import Path
+
+PRELOADED = ["dogbreed.fit.run", "dogbreed.fit.resume", "timm.models", "matplotlib.figure", "children"]
+
+
+def start(overrides, run_dir, **options):
+    """Start ``fit_run`` in a process that a prepared one forks: importing torch again would take seconds."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(PRELOADED)
+    process = context.Process(target=_run, args=(list(overrides), str(run_dir)), kwargs=options)
+    process.start()
+    return process
+
+
+def run(overrides, run_dir, **options) -> int:
+    """Run to the end; return the exit code, negative for a signal."""
+    return end(start(overrides, run_dir, **options))
+
+
+def start_command(command, arguments, cwd):
+    """Start a command as a shell would; what it prints goes to ``cwd/PID.out``."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(PRELOADED)
+    process = context.Process(target=_command, args=(command, list(map(str, arguments)), str(cwd)))
+    process.start()
+    return process
+
+
+def end(process, timeout_s=120) -> int:
+    """Wait for a process; return its exit code, negative for a signal."""
+    process.join(timeout_s)
+    if process.is_alive():
+        process.kill()
+        raise AssertionError("hangs")
+    return process.exitcode
+
+
+def printed(process, cwd) -> str:
+    return Path(cwd, f"{process.pid}.out").read_text()
+
+
+def wait_for(text, file, process, timeout_s=60):
+    """Wait until a process has printed something."""
+    started = time.monotonic()
+    while text not in (Path(file).read_text() if Path(file).exists() else ""):
+        assert process.is_alive(), Path(file).read_text()
+        assert time.monotonic() - started < timeout_s, f"never said {text!r}"
+        time.sleep(0.02)
+
+
+def _command(command, arguments, cwd):
+    import torch
+
+    os.setpgrp()
+    os.chdir(cwd)
+    torch.set_num_threads(1)
+    _redirect(f"{os.getpid()}.out")
+    sys.argv = [f"dogbreed.{command}", *arguments]
+    importlib.import_module(f"dogbreed.{command}").main()
+
+
+def _redirect(file):
+    out = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(out, 1)
+    os.dup2(out, 2)
+    sys.stdout = os.fdopen(1, "w", buffering=1)
+    sys.stderr = os.fdopen(2, "w", buffering=1)
+
+
+def _run(overrides, run_dir, die_in=None, nth=1):
+    import torch
+
+    from dogbreed import UserError, compose, fit_run
+
+    os.setpgrp()
+    torch.set_num_threads(1)
+    Path(run_dir).parent.mkdir(exist_ok=True, parents=True)
+    _redirect(f"{run_dir}.out")
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+    if die_in:
+        _die_in(die_in, nth)
+    try:
+        fit_run(compose(overrides), run_dir)
+    except UserError as error:
+        print(f"Error: {error}", flush=True)
+        os._exit(2)
+    except KeyboardInterrupt as interruption:
+        print(f"Interrupted. {interruption}", flush=True)
+        os._exit(130)
+    except BaseException:
+        traceback.print_exc()
+        os._exit(1)
+
+
+def _die_in(name, nth):
+    """Have this process killed by the system when it comes to a function for the nth time."""
+    module_name, _, function = name.rpartition(".")
+    module = __import__(module_name, fromlist=[function])
+    original = getattr(module, function)
+    calls = 0
+
+    def dying(*args, **options):
+        nonlocal calls
+        calls += 1
+        if calls == nth:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return original(*args, **options)
+
+    setattr(module, function, dying)
+
+
+def outcome(run_dir):
+    """Return all numbers of a finished run that must not depend on what interrupted it."""
+    import torch
+    from safetensors.torch import load_file
+
+    run_dir = Path(run_dir)
+    metrics = json.loads((run_dir / "metrics.json").read_text())
+    rows = [line.split(",") for line in (run_dir / "metrics.csv").read_text().splitlines()]
+    timed = {rows[0].index(name) for name in ("seconds", "images_per_second", "data_wait_share")}
+    checkpoint = torch.load(run_dir / "checkpoints" / "last.ckpt", weights_only=True)
+    return {
+        "metrics": {key: value for key, value in metrics.items() if "/" in key},
+        "rows": [[cell for number, cell in enumerate(row) if number not in timed] for row in rows],
+        "predictions": (run_dir / "predictions.csv").read_text(),
+        "best": _bits(load_file(run_dir / "model" / "model.safetensors")),
+        "last": _bits(checkpoint["state_dict"]),
+        "optimizer": [_bits(state) for state in checkpoint["optimizer_states"][0]["state"].values()],
+        "epoch": checkpoint["epoch"],
+        "step": checkpoint["global_step"],
+    }
+
+
+def _bits(tensors):
+    return {name: tensor.numpy().tobytes() for name, tensor in tensors.items()}
