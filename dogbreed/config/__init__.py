@@ -5,6 +5,7 @@ a misspelt key answer at once.
 """
 
 from dogbreed.config.compose import compose
+from dogbreed.config.devices import local_devices, num_ranks
 from dogbreed.config.places import conf_dir, group_options, register_resolvers
 from dogbreed.config.resolve import auto_workers, check_present, objective_mode, objectives, resolve
 from dogbreed.config.types import check_types
@@ -16,6 +17,8 @@ __all__ = [
     "compose",
     "conf_dir",
     "group_options",
+    "local_devices",
+    "num_ranks",
     "objective_mode",
     "objectives",
     "register_resolvers",

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import lightning as L
+import torch
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 
+from dogbreed.distributed import world
 from dogbreed.fit.record import EpochRecord, RunProgress
 
 
@@ -29,3 +32,14 @@ def build_callbacks(
     # Not save_last=True of the first: that saves only together with a new best.
     last = ModelCheckpoint(checkpoints, "last", enable_version_counter=False)
     return [record, RunProgress(record), best, last, *more]
+
+
+class OwnRandomness(Callback):
+    """Give each rank a random stream of its own: dropout must not drop the same features on all of them.
+
+    Lightning seeds the ranks alike when it connects them, so this comes after.
+    """
+
+    def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Seed."""
+        torch.manual_seed(torch.initial_seed() + world().rank)

@@ -17,6 +17,7 @@ from tqdm import tqdm
 from dogbreed.data.dataset import Batch
 from dogbreed.data.index import ImageIndex
 from dogbreed.data.preprocess import Preprocessing
+from dogbreed.distributed import in_turn, is_main
 from dogbreed.nets.metrics import ClassificationMetrics, f1_per_class
 
 
@@ -99,10 +100,12 @@ def evaluate_split(
 ) -> SplitResult:
     """Run a network over a split in float32, every picture once.
 
+    Ranks that share the split get the same result, that of one process.
+
     Args:
         net: ``(B, 3, S, S)`` to ``(B, K)``; on its device, which the batches follow.
         preprocessing: Turns the loader's uint8 pixels into network input.
-        loader: Centre crops of the split, in order.
+        loader: Centre crops of the split, in order; or of every W-th picture, on each of W ranks.
         split: Its name, for the result and the progress bar.
         num_classes: K.
 
@@ -114,7 +117,7 @@ def evaluate_split(
     net.eval()
     metrics = ClassificationMetrics(num_classes).to(device)
     logits, labels = [], []
-    for batch in tqdm(loader, desc=f"evaluate {split}", disable=None, delay=1, leave=False):
+    for batch in tqdm(loader, desc=f"evaluate {split}", disable=None if is_main() else True, delay=1, leave=False):
         images = preprocessing.normalize(batch.images.to(device, non_blocking=True))
         labels_B = batch.labels.to(device, non_blocking=True)
         logits_BK = net(images).float()
@@ -122,6 +125,5 @@ def evaluate_split(
         logits.append(logits_BK)
         labels.append(labels_B)
     net.train(was_training)
-    return SplitResult(
-        split, torch.cat(logits).cpu(), torch.cat(labels).cpu(), metrics.compute(), metrics.confusion_KK.cpu()
-    )
+    logits_NK, labels_N = in_turn(torch.cat(logits)), in_turn(torch.cat(labels))
+    return SplitResult(split, logits_NK, labels_N, metrics.compute(), metrics.total_confusion())

@@ -15,6 +15,7 @@ from lightning.pytorch.callbacks.progress.progress_bar import ProgressBar
 from tqdm import tqdm
 
 from dogbreed.classifier import ImageClassifier
+from dogbreed.distributed import is_main
 from dogbreed.files import write_csv
 
 log = logging.getLogger(__name__)
@@ -98,7 +99,8 @@ class EpochRecord(Callback):
             "data_wait_share": round(wait_s / max(train_s, 1e-9), 4),
         }
         self.rows.append(row)
-        write_csv(self._file, self.rows)
+        if is_main():
+            write_csv(self._file, self.rows)
 
     def state_dict(self) -> dict[str, Any]:
         """Keep rows and sums in checkpoints, so that a resumed run's files are whole."""
@@ -125,7 +127,7 @@ class RunProgress(ProgressBar):
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Open the bar."""
         total = trainer.num_training_batches * (trainer.max_epochs or 1)
-        self._bar = tqdm(total=total, unit="step", disable=None, leave=False, dynamic_ncols=True)
+        self._bar = tqdm(total=total, unit="step", disable=None if is_main() else True, leave=False, dynamic_ncols=True)
 
     def on_train_epoch_start(self, trainer: L.Trainer, *_: Any) -> None:
         """Name the epoch."""

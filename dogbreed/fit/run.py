@@ -7,6 +7,7 @@ import math
 import textwrap
 import time
 import warnings
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,12 +19,14 @@ from lightning.pytorch.trainer.states import TrainerStatus
 from omegaconf import DictConfig
 
 from dogbreed.classifier import ImageClassifier
-from dogbreed.config import objectives, resolve
+from dogbreed.config import local_devices, objectives, resolve
 from dogbreed.datamodule import ImageDataModule
+from dogbreed.distributed import copy_from_main_, from_main, is_main, joined, shared_fate, world
 from dogbreed.errors import UserError
 from dogbreed.files import write_csv
 from dogbreed.fit.build import build, build_trainer
 from dogbreed.fit.outcome import final_metrics, measure, report, write_down
+from dogbreed.fit.ranks import supervise
 from dogbreed.fit.record import EpochRecord
 from dogbreed.fit.run_folder import RunFolder
 
@@ -61,25 +64,60 @@ def fit_run(cfg: DictConfig, run_dir: str | Path, *, is_trial: bool = False) -> 
     Raises:
         UserError: the configuration, the data, the weights or the disk are not fit for it.
     """
-    run_dir = Path(run_dir)
-    # Trials would write over each other's.
-    checkpoint_dir = Path(cfg.checkpoint_dir, run_dir.name) if cfg.checkpoint_dir and is_trial else cfg.checkpoint_dir
-    folder = RunFolder(run_dir, checkpoint_dir)
-    with folder.occupied():
-        started = time.perf_counter()
-        cfg, decided = resolve(cfg, is_trial=is_trial)
-        _announce(cfg, decided, folder)
-        data, classifier = build(cfg)
+    with joined(), ExitStack() as stack:
+        # Under torchrun each rank comes here, and rank 0's word counts.
+        cfg, run_dir, is_trial = from_main(lambda: (cfg, Path(run_dir), is_trial))
+        folder = _folder(cfg, run_dir, is_trial=is_trial)
+        from_main(lambda: stack.enter_context(folder.occupied()))
+        with shared_fate():
+            resolved, _ = from_main(lambda: resolve(cfg, is_trial=is_trial))
+            if local_devices(resolved) == 1 or world().is_started:
+                return run_in(cfg, run_dir, is_trial=is_trial)
+            metrics, objective = supervise(cfg, run_dir, local_devices(resolved), is_trial=is_trial)
+            return RunResult(metrics, objective, folder.path, folder.model)
+
+
+def run_in(cfg: DictConfig, run_dir: Path, *, is_trial: bool) -> RunResult:
+    """Do all of a run's work in this process, alone or as one rank of several; the folder is held by the caller.
+
+    Args:
+        cfg: As for `fit_run`.
+        run_dir: The run folder.
+        is_trial: The run is one of a sweep.
+
+    Returns:
+        As `fit_run`; the same on every rank.
+
+    Raises:
+        UserError: as `fit_run`.
+    """
+    folder = _folder(cfg, run_dir, is_trial=is_trial)
+    started = time.perf_counter()
+    cfg, decided = from_main(lambda: resolve(cfg, is_trial=is_trial))
+    _announce(cfg, decided, folder)
+    data, classifier = build(cfg)
+    record = EpochRecord(folder.metrics_csv, data.batch_size)
+    if is_main():
         write_csv(folder.splits_csv, data.index.rows())
-        record = EpochRecord(folder.metrics_csv, data.batch_size)
-        trainer = build_trainer(cfg, folder, record)
-        best_epoch = _fit(trainer, classifier, data)
-        results = measure(classifier, data, with_test=cfg.test_after_fit)
+    trainer = build_trainer(cfg, folder, record)
+    best_epoch = _fit(trainer, classifier, data)
+    results = measure(classifier, data, with_test=cfg.test_after_fit)
+
+    def finish() -> dict[str, float]:
         metrics = final_metrics(results, record, time.perf_counter() - started)
         write_down(cfg, folder, classifier, data, results, metrics, record, best_epoch)
         report(folder, metrics)
+        return metrics
+
+    metrics = from_main(finish)
     values = [metrics.get(name, math.nan) for name in objectives(cfg)]
     return RunResult(metrics, values[0] if isinstance(cfg.objective, str) else values, folder.path, folder.model)
+
+
+def _folder(cfg: DictConfig, run_dir: Path, *, is_trial: bool) -> RunFolder:
+    # Trials would write over each other's checkpoints.
+    checkpoint_dir = Path(cfg.checkpoint_dir, run_dir.name) if cfg.checkpoint_dir and is_trial else cfg.checkpoint_dir
+    return RunFolder(run_dir, checkpoint_dir)
 
 
 def _announce(cfg: DictConfig, decided: dict[str, Any], folder: RunFolder) -> None:
@@ -122,6 +160,12 @@ def _fit(trainer: L.Trainer, classifier: ImageClassifier, data: ImageDataModule)
     classifier.to(trainer.strategy.root_device, torch.float32)
     if not kept.best_model_path:  # fast_dev_run keeps none
         return None
-    best = torch.load(kept.best_model_path, map_location="cpu", weights_only=True)
-    classifier.load_state_dict(best["state_dict"])
-    return int(best["epoch"]) + 1
+
+    def load() -> int:
+        best = torch.load(kept.best_model_path, map_location="cpu", weights_only=True)
+        classifier.load_state_dict(best["state_dict"])
+        return int(best["epoch"]) + 1
+
+    best_epoch = from_main(load)  # other machines may not see the folder
+    copy_from_main_(classifier.state_dict().values())
+    return best_epoch
