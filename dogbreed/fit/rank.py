@@ -13,7 +13,7 @@ import threading
 import time
 from pathlib import Path
 
-from dogbreed.distributed import Failure, is_echo, is_main, joined, world
+from dogbreed.distributed import Failure, is_echo, is_main, joined, shared_fate, world
 from dogbreed.fit.ranks import LOG_SOCKET, RUN, SUPERVISOR
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
@@ -33,7 +33,7 @@ def main() -> int:
     run_store = PrefixStore(RUN, store)
     task = json.loads(store.get("task"))
     try:
-        with joined(run_store):
+        with joined(run_store), shared_fate():
             result = run_in(OmegaConf.create(task["cfg"]), Path(task["run_dir"]), is_trial=task["is_trial"])
     except (KeyboardInterrupt, Exception) as error:  # noqa: BLE001 -- the supervisor tells it
         failure = Failure.of(error)

@@ -18,7 +18,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -216,7 +216,8 @@ def _relayed_logs() -> Iterator[socket.socket]:
     ours, theirs = socket.socketpair()
 
     def relay() -> None:
-        with ours, ours.makefile("r", encoding="utf-8") as lines:
+        # A rank that is killed resets the connection.
+        with suppress(OSError), ours, ours.makefile("r", encoding="utf-8") as lines:
             for line in lines:
                 record = logging.makeLogRecord(json.loads(line))
                 logger = logging.getLogger(record.name)

@@ -152,7 +152,7 @@ def test_unfrozen_statistics_agree_and_every_picture_counts_once(odd_tree, tmp_p
     ("how", "rank", "error", "match"),
     [
         ("sentence", 1, UserError, r"^The picture x\.jpg is broken: restore it\."),
-        ("leave", 1, RankError, r"^rank 1 left with code 3 "),
+        pytest.param("leave", 1, RankError, r"^rank 1 left with code 3 ", marks=pytest.mark.slow),
         pytest.param("traceback", 1, RankError, r"^rank 1: RuntimeError: out of luck", marks=pytest.mark.slow),
         pytest.param("traceback", 0, RankError, r"^rank 0: RuntimeError: out of luck", marks=pytest.mark.slow),
         pytest.param("kill", 1, RankError, r"^rank 1 was ended by SIGKILL ", marks=pytest.mark.slow),
@@ -189,6 +189,7 @@ def start(tmp_path, *words, **more):
     )
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_every_rank(odd_tree, tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
     more = [*callback("Pids", folder=tmp_path / "pids"), "trainer.devices=2", "trainer.max_epochs=10000"]
