@@ -5,6 +5,7 @@ Shape legend: B batch, S input side, K classes.
 
 from __future__ import annotations
 
+import gc
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -13,11 +14,14 @@ from typing import Any, Self
 
 import lightning as L
 import torch
+from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from dogbreed.data.dataset import Batch
 from dogbreed.data.preprocess import Preprocessing
+from dogbreed.distributed import average_over_ranks_, from_all, world
 from dogbreed.errors import UserError
 from dogbreed.nets.backbone import build_net, fetch_pretrained
 from dogbreed.nets.finetune import (
@@ -25,6 +29,7 @@ from dogbreed.nets.finetune import (
     SCRATCH_DEFAULTS,
     FinetuneSettings,
     hold_statistics,
+    running_statistics,
     set_backbone_trainable,
 )
 from dogbreed.nets.loss import LossSettings, TrainingLoss
@@ -100,6 +105,13 @@ class ImageClassifier(L.LightningModule):
         self.val_metrics = ClassificationMetrics(len(self.class_names))
         self.test_metrics = ClassificationMetrics(len(self.class_names))
         self._saved_sums: dict[str, dict[str, Tensor]] = {}
+        # Each rank counts its own pictures: DistributedDataParallel must not make the counts equal.
+        self._ddp_params_and_buffers_to_ignore = [
+            f"{name}.{buffer}"
+            for name, module in self.named_children()
+            if isinstance(module, ClassificationMetrics)
+            for buffer, _ in module.named_buffers()
+        ]
         # What a checkpoint needs to be rebuilt anywhere: its own tensors replace the pretrained ones.
         self.save_hyperparameters(
             {
@@ -150,6 +162,11 @@ class ImageClassifier(L.LightningModule):
 
     # -- epochs --------------------------------------------------------------
 
+    def setup(self, stage: str) -> None:
+        """Enter the first phase before DistributedDataParallel looks at what has gradients."""
+        if stage == "fit":
+            set_backbone_trainable(self.net, self.finetune.trains_backbone(self.current_epoch))
+
     def on_fit_start(self) -> None:
         """Refuse data that is prepared for other weights than ours."""
         theirs = getattr(getattr(self.trainer, "datamodule", None), "preprocessing", None)
@@ -173,8 +190,19 @@ class ImageClassifier(L.LightningModule):
         self.train_metrics.reset()
 
     def _enter_phase(self) -> None:
+        trained_before = [parameter.requires_grad for parameter in self.net.parameters()]
         set_backbone_trainable(self.net, self.finetune.trains_backbone(self.current_epoch))
+        if trained_before != [parameter.requires_grad for parameter in self.net.parameters()]:
+            self._wrap_anew()
         self.train()
+
+    def _wrap_anew(self) -> None:
+        """Let DistributedDataParallel, if there is one, look again at what has gradients: it looks only once."""
+        strategy = self.trainer.strategy
+        if isinstance(strategy, DDPStrategy) and isinstance(strategy.model, DistributedDataParallel):
+            strategy.model = self
+            gc.collect()  # the old wrapper, whose hooks would wait for gradients, is full of cycles
+            strategy.configure_ddp()
 
     def train(self, mode: bool = True) -> Self:  # noqa: FBT001, FBT002 -- torch's signature
         """Switch to training, but leave frozen statistics in evaluation mode."""
@@ -185,10 +213,12 @@ class ImageClassifier(L.LightningModule):
 
     def on_train_epoch_end(self) -> None:
         """Log the epoch's training metrics."""
+        self._average_statistics()
         self._log(self.train_metrics, "train")
 
     def on_validation_epoch_start(self) -> None:
         """Begin counting."""
+        self._average_statistics()
         self.val_metrics.reset()
 
     def on_validation_epoch_end(self) -> None:
@@ -203,18 +233,24 @@ class ImageClassifier(L.LightningModule):
         """Log the test metrics."""
         self._log(self.test_metrics, "test")
 
+    def _average_statistics(self) -> None:
+        """Make running statistics, which each rank takes from its own pictures, the same on all ranks."""
+        if not self.finetune.keeps_statistics(self.current_epoch):
+            average_over_ranks_(running_statistics(self.net))
+
     def _log(self, metrics: ClassificationMetrics, split: str) -> None:
         self.log_dict({f"{split}/{name}": value for name, value in metrics.compute().items()})
 
     # -- checkpoints ---------------------------------------------------------
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep what an epoch has counted so far."""
-        checkpoint["sums"] = {name: getattr(self, name).sums() for name in ("train_metrics", "val_metrics")}
+        """Keep what an epoch has counted so far, each rank its own."""
+        sums = {name: getattr(self, name).sums() for name in ("train_metrics", "val_metrics")}
+        checkpoint["sums"] = from_all(sums)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Remember the sums until training starts: the precision may cast what is loaded now."""
-        self._saved_sums = checkpoint.get("sums", {})
+        self._saved_sums = checkpoint["sums"][world().rank] if "sums" in checkpoint else {}
 
     # -- optimiser -----------------------------------------------------------
 

@@ -5,18 +5,22 @@
 
 from __future__ import annotations
 
+import atexit
 import gc
 import math
 import os
 import re
+import shutil
 import signal
 import sys
+import tempfile
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from dogbreed.distributed import is_echo, is_main
 from dogbreed.errors import UserError, sentence_of
 
 if TYPE_CHECKING:
@@ -107,6 +111,8 @@ def run_hydra_command(config_name: str, task: Callable[[DictConfig], Any]) -> No
                 return math.nan
 
         sys.argv[1:] = [quote_path(argument) for argument in sys.argv[1:]]
+        if not is_main():
+            sys.argv[1:] = _as_other_rank(sys.argv[1:])
         try:
             hydra.main(str(conf_dir()), config_name, version_base="1.3")(guarded)()
         except (HydraException, OmegaConfBaseException) as error:
@@ -120,7 +126,7 @@ def run_hydra_command(config_name: str, task: Callable[[DictConfig], Any]) -> No
             raise UserError(msg) from error
         if failures:
             raise failures[0]
-        if num_trials and num_failed == num_trials:
+        if num_trials and num_failed == num_trials and is_main():
             msg = f"None of the {num_trials} trials finished; each one's error is above and in sweep.json."
             raise UserError(msg)
 
@@ -153,6 +159,20 @@ def quote_path(argument: str) -> str:
     return f'{key}="{escaped}"'
 
 
+def _as_other_rank(arguments: list[str]) -> list[str]:
+    """Let Hydra write nothing that lasts and say nothing: under torchrun every rank runs it, and rank 0's counts."""
+    nowhere = tempfile.mkdtemp(prefix="dogbreed_rank_")
+    atexit.register(shutil.rmtree, nowhere, ignore_errors=True)
+    theirs = ("hydra.run.dir=", "hydra.sweep.dir=", "hydra.output_subdir=")
+    kept = [argument for argument in arguments if not argument.startswith(theirs)]
+    quiet = ["hydra/job_logging=none", "hydra/hydra_logging=none", "hydra.output_subdir=null"]
+    quiet += [f"hydra.run.dir={nowhere}", f"hydra.sweep.dir={nowhere}"]
+    # Beside the other overrides: Hydra's parser wants them in one piece.
+    places = [place for place, argument in enumerate(kept, 1) if "=" in argument and not argument.startswith("-")]
+    end = places[-1] if places else len(kept)
+    return [*kept[:end], *quiet, *kept[end:]]
+
+
 def _read(argument: str) -> Any:
     """Return what Hydra takes an override's value for; ValueError if it cannot read it."""
     from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -178,6 +198,8 @@ def _let_go(error: BaseException | None) -> None:
 
 def _complain_of(error: Exception) -> int:
     """Print what the user can mend as a sentence, anything else, our bug, with its traceback; return the exit code."""
+    if is_echo(error):  # another rank has told it
+        return 2 if isinstance(error, UserError) else 1
     if isinstance(error, UserError):
         sys.stderr.write(f"Error: {sentence_of(error)}\n")
         return 2

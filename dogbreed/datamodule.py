@@ -23,6 +23,7 @@ from dogbreed.data.sampler import EpochSampler
 from dogbreed.data.scan import check_root, scan_folder, scan_manifest
 from dogbreed.data.sources import Source
 from dogbreed.data.splits import SplitRule
+from dogbreed.distributed import is_main
 from dogbreed.errors import UserError
 
 
@@ -41,7 +42,7 @@ class ImageDataModule(L.LightningDataModule):
         preprocessing: How a picture becomes network input, or the name of the
             architecture whose weights say so.
         augment: Random views for training; None trains on centre crops.
-        batch_size: Pictures in a batch, >= 1.
+        batch_size: Pictures in a batch, >= 1; of all ranks together.
         num_workers: Loader processes, >= 0.
         sampling: ``uniform``: every training picture once an epoch. ``balanced``: drawn with
             replacement, every class equally often.
@@ -53,6 +54,9 @@ class ImageDataModule(L.LightningDataModule):
             those that have training pictures.
         everything_in: Put all pictures of a data set without splits into this one.
         seed: Key of order and random views.
+        rank: Which of the processes that share each batch and split this is, 0 <= r < ``num_ranks``.
+        num_ranks: How many share them; must divide ``batch_size``. With 1, a Lightning trainer
+            for several devices cuts the data itself; with more, tell it ``use_distributed_sampler=False``.
 
     Raises:
         UserError: no data is named, the root is no folder, or a number is out of range.
@@ -76,6 +80,8 @@ class ImageDataModule(L.LightningDataModule):
         class_names: Sequence[str] | None = None,
         everything_in: str | None = None,
         seed: int = 0,
+        rank: int = 0,
+        num_ranks: int = 1,
     ) -> None:
         super().__init__()
         if root is None and manifest is None and source is None:
@@ -105,6 +111,8 @@ class ImageDataModule(L.LightningDataModule):
         self.rule = SplitRule(valid_fraction, test_fraction, split_seed, everything_in)
         self._known_classes = class_names
         self.seed = seed
+        self.rank = rank
+        self.num_ranks = num_ranks
         self._index: ImageIndex | None = None
         self._start = (0, 0)
 
@@ -125,6 +133,10 @@ class ImageDataModule(L.LightningDataModule):
                 f"set data.batch_size={count} or lower."
             )
             raise UserError(msg)
+        for split, count in self.index.counts().items() if self.num_ranks > 1 else ():
+            if count < self.num_ranks:
+                msg = f"The {split} split has {count} pictures for {self.num_ranks} devices: lower trainer.devices."
+                raise UserError(msg)
 
     @property
     def index(self) -> ImageIndex:
@@ -133,7 +145,9 @@ class ImageDataModule(L.LightningDataModule):
             self.prepare_data()
 
             def progress(items: Any, total: int) -> Any:
-                return tqdm(items, desc="scan pictures", total=total, disable=None, delay=1, leave=False)
+                return tqdm(
+                    items, desc="scan pictures", total=total, disable=None if is_main() else True, delay=1, leave=False
+                )
 
             options = (self.rule, self.on_bad_file, self._known_classes, progress)
             if self.manifest:
@@ -171,7 +185,14 @@ class ImageDataModule(L.LightningDataModule):
         weights_N = None
         if self.sampling == "balanced":
             weights_N = 1 / np.asarray(self.index.class_counts("train"))[dataset.images.labels]
-        sampler = EpochSampler(len(dataset), self.batch_size, self.seed, weights_N=weights_N)
+        sampler = EpochSampler(
+            len(dataset),
+            self.batch_size,
+            self.seed,
+            weights_N=weights_N,
+            rank=self.rank,
+            num_ranks=self.num_ranks,
+        )
         (epoch, batch), self._start = self._start, (0, 0)
         # Now: loader processes fetch ahead before Lightning names the epoch.
         sampler.set_epoch(epoch)
@@ -187,8 +208,13 @@ class ImageDataModule(L.LightningDataModule):
         return self.eval_dataloader("test")
 
     def eval_dataloader(self, split: str) -> DataLoader[Batch]:
-        """Return any split as evaluation sees it: centre crops, in order, every picture once."""
-        return self._loader(self.dataset(split))
+        """Return any split as evaluation sees it: centre crops, in order, every picture once.
+
+        Of several ranks, rank r gets the pictures r, r + W, r + 2 W, …
+        """
+        dataset = self.dataset(split)
+        ours = range(self.rank, len(dataset), self.num_ranks)
+        return self._loader(dataset, sampler=ours if self.num_ranks > 1 else None)
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         """Mix the pictures of a training batch on the device, if they are to be."""
@@ -197,7 +223,7 @@ class ImageDataModule(L.LightningDataModule):
     def _loader(self, dataset: ImageDataset, **options: Any) -> DataLoader[Batch]:
         loader: DataLoader[Any] = DataLoader(
             dataset,
-            batch_size=self.batch_size,
+            batch_size=self.batch_size // self.num_ranks,
             num_workers=self.num_workers,
             collate_fn=collate,
             pin_memory=torch.cuda.is_available(),

@@ -5,6 +5,7 @@ a misspelt key answer at once.
 """
 
 from dogbreed.config.compose import compose
+from dogbreed.config.devices import local_devices, num_ranks
 from dogbreed.config.places import conf_dir, group_options, literal_folder, register_resolvers
 from dogbreed.config.resolve import auto_lr, auto_workers, check_present, objective_mode, objectives, resolve
 from dogbreed.config.types import check_types
@@ -18,6 +19,8 @@ __all__ = [
     "conf_dir",
     "group_options",
     "literal_folder",
+    "local_devices",
+    "num_ranks",
     "objective_mode",
     "objectives",
     "register_resolvers",

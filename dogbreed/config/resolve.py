@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dogbreed.config.devices import check_devices, local_devices, settle_devices
 from dogbreed.config.types import check_types
 from dogbreed.errors import UserError, did_you_mean
 
@@ -104,13 +105,12 @@ def resolve(cfg: DictConfig, *, is_trial: bool = False) -> tuple[DictConfig, dic
         msg = "No pictures are named: give data.root=DIR, or data.manifest=FILE.csv."
         raise UserError(msg)
     _decide_beginning(cfg, decide)
-    if cfg.trainer.devices == "auto":  # Lightning would take every GPU
-        cfg.trainer.devices = 1
+    settle_devices(cfg)
     _decide_lr(cfg, decide)
     decide("test_after_fit", not is_trial)
     decide("objective_mode", objective_mode(cfg))
     decide("trainer.precision", _auto_precision(cfg.trainer.accelerator))
-    decide("data.num_workers", auto_workers(cfg.trainer.accelerator))
+    decide("data.num_workers", auto_workers(cfg.trainer.accelerator, local_devices(cfg)))
     _check_values(cfg)
     return cfg, decided
 
@@ -213,13 +213,13 @@ def _auto_precision(accelerator: str) -> str:
     return "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "16-mixed"
 
 
-def auto_workers(accelerator: str) -> int:
-    """Choose the number of loader processes for this machine's CPU quota and accelerator."""
+def auto_workers(accelerator: str, num_devices: int = 1) -> int:
+    """Choose the number of loader processes of one device, for this machine's CPU quota and accelerator."""
     import torch
 
     from dogbreed.machine import num_cpus
 
-    cores = num_cpus()
+    cores = max(1, num_cpus() // max(1, num_devices))
     if accelerator != "cpu" and torch.cuda.is_available():
         return min(cores, MAX_WORKERS)
     return 0 if cores == 1 else min(max(1, cores // CPU_CORES_PER_WORKER), MAX_WORKERS)
@@ -228,7 +228,6 @@ def auto_workers(accelerator: str) -> int:
 def _check_values(cfg: DictConfig) -> None:
     """Refuse what no constructor would refuse with a sentence of ours."""
     import torch
-    from omegaconf import OmegaConf
 
     if cfg.seed is not None and not 0 <= cfg.seed <= MAX_SEED:
         msg = f"seed={cfg.seed} must be between 0 and {MAX_SEED}, or null."
@@ -247,13 +246,10 @@ def _check_values(cfg: DictConfig) -> None:
         if not cfg.trainer[name] > 0:
             msg = f"trainer.{name}={cfg.trainer[name]} must be above 0: a share (0.5) or a number of batches (10)."
             raise UserError(msg)
-    one_gpu = OmegaConf.is_list(cfg.trainer.devices) and len(cfg.trainer.devices) == 1
-    if (cfg.trainer.devices not in (1, "1") and not one_gpu) or cfg.trainer.num_nodes != 1:
-        msg = f"trainer.devices={cfg.trainer.devices}: this version trains on one device; set trainer.devices=1."
-        raise UserError(msg)
     if cfg.trainer.accelerator in ("gpu", "cuda") and not torch.cuda.is_available():
         msg = f"trainer.accelerator={cfg.trainer.accelerator}, but torch finds no GPU here: use trainer=cpu."
         raise UserError(msg)
+    check_devices(cfg)
     for name in objectives(cfg):
         if name not in OBJECTIVES:
             leak = (

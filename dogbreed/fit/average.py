@@ -12,7 +12,9 @@ from lightning.pytorch.callbacks import Callback
 from torch import Tensor, nn
 
 from dogbreed.classifier import ImageClassifier
+from dogbreed.distributed import average_over_ranks_
 from dogbreed.errors import UserError
+from dogbreed.nets.finetune import running_statistics
 
 
 class WeightAverage(Callback):
@@ -63,7 +65,9 @@ class WeightAverage(Callback):
         update_average(average, net, self.decay(total_steps))
 
     def on_validation_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Put the average in the place of the weights."""
+        """Put the average in the place of the weights; its running statistics are made those of all ranks."""
+        if self._average is not None:
+            average_over_ranks_(running_statistics(self._average))
         if not trainer.sanity_checking:
             self._swap(pl_module)
 

@@ -12,14 +12,18 @@ import torch
 from hydra.errors import InstantiationException
 from hydra.utils import get_object
 from hydra.utils import instantiate as hydra_instantiate
+from lightning.fabric.plugins.environments import TorchElasticEnvironment
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.strategies import DDPStrategy
 from omegaconf import DictConfig
 
 from dogbreed.classifier import ImageClassifier
-from dogbreed.config import objectives
+from dogbreed.config import num_ranks, objectives
 from dogbreed.datamodule import ImageDataModule
+from dogbreed.distributed import from_all, from_main, world
 from dogbreed.errors import UserError
+from dogbreed.fit.callbacks import OwnRandomness
 from dogbreed.fit.checkpoints import WholeCheckpointIO
 from dogbreed.fit.run_folder import RunFolder
 from dogbreed.nets.backbone import fetch_pretrained
@@ -63,13 +67,16 @@ def build(cfg: DictConfig) -> tuple[ImageDataModule, ImageClassifier]:
     """
     if cfg.seed is not None:
         L.seed_everything(cfg.seed, workers=True, verbose=False)
-    seed = cfg.seed if cfg.seed is not None else torch.seed() % 2**63
-    data: ImageDataModule = instantiate(cfg.data, augment=instantiate(cfg.augment), seed=seed)
+    seed = cfg.seed if cfg.seed is not None else from_main(lambda: torch.seed() % 2**63)
+    data: ImageDataModule = instantiate(
+        cfg.data, augment=instantiate(cfg.augment), seed=seed, rank=world().rank, num_ranks=num_ranks(cfg)
+    )
     if cfg.model.pretrained and cfg.model.weights is None:
         fetch_pretrained(cfg.model.architecture)  # before any long work: it may not be to be had
     data.setup("fit")
     for sentence in (*data.index.report.notes, *data.index.report.warnings()):
         log.warning("data    %s", sentence)
+    _compare_data(data)
     if "valid" not in data.index.splits:
         msg = "No validation pictures: every class needs at least two training pictures, of which one is held out."
         raise UserError(msg)
@@ -91,6 +98,19 @@ def build(cfg: DictConfig) -> tuple[ImageDataModule, ImageClassifier]:
     return data, classifier
 
 
+def _compare_data(data: ImageDataModule) -> None:
+    """Refuse data that differ between machines: ranks share one order of the pictures.
+
+    Raises:
+        UserError: names what differs.
+    """
+    found = from_all((data.index.counts(), data.class_names))
+    for rank, theirs in enumerate(found):
+        if theirs != found[0]:
+            msg = f"Rank {rank} finds other pictures ({theirs[0]}) than rank 0 ({found[0][0]}): copy the data anew."
+            raise UserError(msg)
+
+
 def build_trainer(cfg: DictConfig, folder: RunFolder, callbacks: Sequence[Callback]) -> L.Trainer:
     """Build the Lightning trainer of a resolved configuration."""
     loggers = [_build_logger(node, folder) for node in (cfg.logger or {}).values()]
@@ -99,14 +119,21 @@ def build_trainer(cfg: DictConfig, folder: RunFolder, callbacks: Sequence[Callba
         more.append(instantiate(cfg.ema))
     if cfg.early_stopping:
         more.append(instantiate(cfg.early_stopping, monitor=objectives(cfg)[0], mode=cfg.objective_mode))
+    cluster, strategy = [], cfg.trainer.strategy
+    if num_ranks(cfg) > 1:
+        # Where we stand is in torchrun's variables. Buffers stay each rank's own within an epoch: copying them in
+        # every forward pass would also wait for ranks that have no more pictures to validate.
+        cluster, strategy = [TorchElasticEnvironment()], DDPStrategy(broadcast_buffers=False)
+        more.append(OwnRandomness())
     try:
         trainer: L.Trainer = instantiate(
             cfg.trainer,
             default_root_dir=str(folder.path),
             logger=loggers or False,
             callbacks=[*callbacks, *more],  # Lightning puts checkpoints last
-            plugins=[WholeCheckpointIO()],
+            plugins=[WholeCheckpointIO(), *cluster],
             use_distributed_sampler=False,
+            strategy=strategy,
         )
     except (MisconfigurationException, ValueError) as error:
         msg = f"Lightning refuses the trainer.* keys: {str(error).splitlines()[0]}"

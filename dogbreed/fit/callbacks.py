@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import lightning as L
+import torch
 from lightning.pytorch.callbacks import Callback
 
+from dogbreed.distributed import world
 from dogbreed.fit.board import SampleImages
 from dogbreed.fit.checkpoints import Checkpoints
 from dogbreed.fit.guard import LossGuard
@@ -22,3 +25,14 @@ def build_callbacks(guard: LossGuard, record: EpochRecord, checkpoints: Checkpoi
         Callbacks for a Trainer.
     """
     return [guard, record, RunProgress(record), SampleImages(), checkpoints]
+
+
+class OwnRandomness(Callback):
+    """Give each rank a random stream of its own: dropout must not drop the same features on all of them.
+
+    Lightning seeds the ranks alike when it connects them, so this comes after.
+    """
+
+    def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Seed."""
+        torch.manual_seed(torch.initial_seed() + world().rank)

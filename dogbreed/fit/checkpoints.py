@@ -20,6 +20,7 @@ from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from lightning.pytorch.callbacks import Checkpoint
 
 from dogbreed.datamodule import ImageDataModule
+from dogbreed.distributed import any_rank, from_all, from_main, world
 from dogbreed.errors import UserError
 from dogbreed.files import disk_errors, replacing
 from dogbreed.fit.stop import StopSignals
@@ -51,12 +52,12 @@ class WholeCheckpointIO(TorchCheckpointIO):
                 os.fsync(file.fileno())  # else a loss of power could leave the new name without the content
 
     def load_checkpoint(self, path: str | Path, *args: Any, **options: Any) -> dict[str, Any]:
-        """Load onto the CPU.
+        """Load onto the CPU, on all ranks what the main one reads: other machines may not see the folder.
 
         Raises:
             UserError: as `read_checkpoint`.
         """
-        return read_checkpoint(Path(path))
+        return from_main(lambda: read_checkpoint(Path(path)))
 
 
 def read_checkpoint(path: Path, *, only_look: bool = False) -> dict[str, Any]:
@@ -195,7 +196,7 @@ class Checkpoints(Checkpoint):
             "seconds": self.earlier_s + time.monotonic() - self._started_s,
             **self._position,
         }
-        checkpoint["random_states"] = _random_states(pl_module.device)
+        checkpoint["random_states"] = from_all(_random_states(pl_module.device))
         if self._position["batch"] == 0:
             _set_to_epoch_start(checkpoint["loops"]["fit_loop"], self._position["epoch"])
 
@@ -203,7 +204,7 @@ class Checkpoints(Checkpoint):
         """Take up a run where it was."""
         run = checkpoint.get(RUN_KEY, {})
         self.earlier_s = run.get("seconds", 0.0)
-        self._random_states = checkpoint.get("random_states", {})
+        self._random_states = checkpoint["random_states"][world().rank] if run else {}
         trainer.should_stop = run.get("is_finished", False)
         data = getattr(trainer, "datamodule", None)
         if run and isinstance(data, ImageDataModule):
@@ -241,7 +242,7 @@ def _any_rank(trainer: L.Trainer, wish: bool, batch_idx: int | None = None) -> b
         return wish
     if batch_idx is not None and batch_idx % max(1, trainer.log_every_n_steps):  # type: ignore[attr-defined]
         return False
-    return trainer.strategy.reduce_boolean_decision(wish, all=False)
+    return any_rank(wish)
 
 
 def _set_to_epoch_start(loops: dict[str, Any], num_epochs: int) -> None:

@@ -18,6 +18,7 @@ from tqdm import tqdm
 from dogbreed.data.dataset import Batch
 from dogbreed.data.index import ImageIndex
 from dogbreed.data.preprocess import Preprocessing
+from dogbreed.distributed import in_turn, is_main
 from dogbreed.nets.calibration import expected_calibration_error
 from dogbreed.nets.familiarity import logits_and_features
 from dogbreed.nets.metrics import ClassificationMetrics, f1_per_class, precision_per_class, recall_per_class
@@ -177,10 +178,12 @@ def evaluate_split(
 ) -> SplitResult:
     """Run a network over a split in float32, every picture once.
 
+    Ranks that share the split get the same result, that of one process.
+
     Args:
         net: ``(B, 3, S, S)`` to ``(B, K)``; on its device, which the batches follow.
         preprocessing: Turns the loader's uint8 pixels into network input.
-        loader: Centre crops of the split, in order.
+        loader: Centre crops of the split, in order; or of every W-th picture, on each of W ranks.
         split: Its name, for the result and the progress bar.
         num_classes: K.
 
@@ -192,7 +195,7 @@ def evaluate_split(
     net.eval()
     metrics = ClassificationMetrics(num_classes).to(device)
     logits, labels, features = [], [], []
-    for batch in tqdm(loader, desc=f"evaluate {split}", disable=None, delay=1, leave=False):
+    for batch in tqdm(loader, desc=f"evaluate {split}", disable=None if is_main() else True, delay=1, leave=False):
         images = preprocessing.normalize(batch.images.to(device, non_blocking=True))
         labels_B = batch.labels.to(device, non_blocking=True)
         logits_BK, features_BD = logits_and_features(net, images)
@@ -202,5 +205,5 @@ def evaluate_split(
         labels.append(labels_B)
         features.append(nn.functional.normalize(features_BD.float(), dim=1).half())
     net.train(was_training)
-    logits_NK, labels_N, features_ND = (torch.cat(rows).cpu() for rows in (logits, labels, features))
-    return SplitResult(split, logits_NK, labels_N, features_ND, metrics.compute(), metrics.confusion_KK.cpu())
+    logits_NK, labels_N, features_ND = (in_turn(torch.cat(rows)) for rows in (logits, labels, features))
+    return SplitResult(split, logits_NK, labels_N, features_ND, metrics.compute(), metrics.total_confusion())

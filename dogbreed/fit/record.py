@@ -15,6 +15,7 @@ from lightning.pytorch.callbacks.progress.progress_bar import ProgressBar
 from tqdm import tqdm
 
 from dogbreed.classifier import ImageClassifier
+from dogbreed.distributed import is_main
 from dogbreed.files import write_csv
 
 log = logging.getLogger(__name__)
@@ -102,7 +103,8 @@ class EpochRecord(Callback):
             "data_wait_share": round(wait_s / max(train_s, 1e-9), 4),
         }
         self.rows.append(row)
-        write_csv(self._file, self.rows)
+        if is_main():
+            write_csv(self._file, self.rows)
 
     def state_dict(self) -> dict[str, Any]:
         """Keep rows and sums in checkpoints, so that a resumed run's files are whole."""
@@ -137,7 +139,8 @@ class RunProgress(ProgressBar):
         """Open the bar."""
         total = trainer.num_training_batches * (trainer.max_epochs or 1)
         done = trainer.fit_loop.total_batch_idx + 1
-        self._bar = tqdm(total=total, initial=done, unit="step", disable=None, leave=False, dynamic_ncols=True)
+        disable = None if is_main() else True
+        self._bar = tqdm(total=total, initial=done, unit="step", disable=disable, leave=False, dynamic_ncols=True)
 
     def on_train_epoch_start(self, trainer: L.Trainer, *_: Any) -> None:
         """Name the epoch."""

@@ -13,6 +13,7 @@ from omegaconf import OmegaConf, read_write
 
 from dogbreed.command import RefusedError
 from dogbreed.config import literal_folder
+from dogbreed.distributed import is_main
 from dogbreed.errors import UserError
 from dogbreed.files import read_json
 from dogbreed.fit.fingerprint import Fingerprint, config_hash, data_hash, fingerprint_of
@@ -41,6 +42,8 @@ class ResumeLookup(Callback):
         Raises:
             RefusedError: the folder that is named holds another run.
         """
+        if not is_main():  # which has no folder of its own
+            return
         resume = str(config.get("resume", "never"))
         literal = literal_folder(config.hydra.run)
         try:

@@ -7,6 +7,8 @@ import math
 import textwrap
 import time
 import warnings
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,19 +20,21 @@ from lightning.pytorch.trainer.states import TrainerStatus
 from omegaconf import DictConfig
 
 from dogbreed.classifier import ImageClassifier
-from dogbreed.config import auto_lr, objectives, resolve
+from dogbreed.config import auto_lr, local_devices, objectives, resolve
 from dogbreed.datamodule import ImageDataModule
+from dogbreed.distributed import copy_from_main_, from_main, is_main, joined, shared_fate, world
 from dogbreed.errors import UserError
 from dogbreed.files import write_csv
+from dogbreed.fit.beginning import Beginning, admit, interruption
 from dogbreed.fit.board import show_outcome
 from dogbreed.fit.build import build, build_trainer
 from dogbreed.fit.callbacks import build_callbacks
-from dogbreed.fit.checkpoints import BEST, LAST, RUN_KEY, Checkpoints, read_checkpoint
-from dogbreed.fit.fingerprint import Fingerprint, fingerprint_of
+from dogbreed.fit.checkpoints import LAST, Checkpoints, read_checkpoint
+from dogbreed.fit.fingerprint import fingerprint_of
 from dogbreed.fit.guard import LossGuard, Suspects
 from dogbreed.fit.outcome import final_metrics, measure, report, write_down
+from dogbreed.fit.ranks import supervise
 from dogbreed.fit.record import EpochRecord
-from dogbreed.fit.resume import check_fingerprint, check_run
 from dogbreed.fit.run_folder import RunFolder
 from dogbreed.fit.stop import StopSignals
 
@@ -68,50 +72,80 @@ def fit_run(cfg: DictConfig, run_dir: str | Path, *, is_trial: bool = False) -> 
     Raises:
         UserError: the configuration, the data, the weights or the disk are not fit for it.
     """
-    run_dir = Path(run_dir)
-    # Trials would write over each other's.
-    checkpoint_dir = Path(cfg.checkpoint_dir, run_dir.name) if cfg.checkpoint_dir and is_trial else cfg.checkpoint_dir
-    folder = RunFolder(run_dir, checkpoint_dir)
-    fingerprint = fingerprint_of(cfg)
-    with StopSignals() as stop, folder.occupied(fingerprint, partial(_admit, cfg, folder, fingerprint)) as earlier:
-        started = time.perf_counter()
-        cfg, decided = resolve(cfg, is_trial=is_trial)
-        _announce(cfg, decided, folder, earlier)
-        data, classifier = build(cfg)
+    with joined(), ExitStack() as stack:
+        # Under torchrun each rank comes here, and rank 0's word counts.
+        cfg, run_dir, is_trial = from_main(lambda: (cfg, Path(run_dir), is_trial))
+        folder = _folder(cfg, run_dir, is_trial=is_trial)
+        stop = stack.enter_context(StopSignals())
+        beginning = from_main(lambda: stack.enter_context(_beginning(cfg, folder)))
+        with shared_fate():
+            resolved, _ = from_main(lambda: resolve(cfg, is_trial=is_trial))
+            if local_devices(resolved) == 1 or world().is_started:
+                return run_in(cfg, run_dir, beginning, stop, is_trial=is_trial)
+            task = {"cfg": cfg, "run_dir": run_dir, "is_trial": is_trial, "beginning": beginning}
+            try:
+                metrics, objective = supervise(task, local_devices(resolved))
+            except KeyboardInterrupt as error:
+                raise interruption(folder.checkpoints / LAST) from error
+            return RunResult(metrics, objective, folder.path, folder.model)
+
+
+def run_in(cfg: DictConfig, run_dir: Path, beginning: Beginning, stop: StopSignals, *, is_trial: bool) -> RunResult:
+    """Do all of a run's work in this process, alone or as one rank of several; the folder is held by the caller.
+
+    Args:
+        cfg: As for `fit_run`.
+        run_dir: The run folder.
+        beginning: What the run is, and where it goes on.
+        stop: Listens to signals.
+        is_trial: The run is one of a sweep.
+
+    Returns:
+        As `fit_run`; the same on every rank.
+
+    Raises:
+        UserError: as `fit_run`.
+    """
+    folder = _folder(cfg, run_dir, is_trial=is_trial)
+    started = time.perf_counter()
+    cfg, decided = from_main(lambda: resolve(cfg, is_trial=is_trial))
+    _announce(cfg, decided, folder, beginning)
+    data, classifier = build(cfg)
+    record = EpochRecord(folder.metrics_csv, data.batch_size)
+    if is_main():
         write_csv(folder.splits_csv, data.index.rows())
-        record = EpochRecord(folder.metrics_csv, data.batch_size)
-        checkpoints = _build_checkpoints(cfg, folder, stop, fingerprint)
-        trainer = build_trainer(cfg, folder, build_callbacks(_build_guard(cfg), record, checkpoints))
-        best_epoch = _fit(trainer, classifier, data, checkpoints, stop, is_resumed=bool(earlier))
-        outcome = measure(classifier, data, with_test=cfg.test_after_fit)
+    checkpoints = _build_checkpoints(cfg, folder, stop, beginning)
+    trainer = build_trainer(cfg, folder, build_callbacks(_build_guard(cfg), record, checkpoints))
+    best_epoch = _fit(trainer, classifier, data, checkpoints, stop, is_resumed=bool(beginning.earlier))
+    outcome = measure(classifier, data, with_test=cfg.test_after_fit)
+
+    def finish() -> dict[str, float]:
         seconds = checkpoints.earlier_s + time.perf_counter() - started
         metrics = final_metrics(outcome, record, seconds)
         show_outcome(trainer.loggers, outcome.results, metrics, data.class_names, trainer.global_step)
         write_down(cfg, folder, classifier, data, outcome, metrics, record, best_epoch)
         report(folder, outcome, metrics, data.class_names)
+        return metrics
+
+    metrics = from_main(finish)
     values = [metrics.get(name, math.nan) for name in objectives(cfg)]
     return RunResult(metrics, values[0] if isinstance(cfg.objective, str) else values, folder.path, folder.model)
 
 
-def _admit(cfg: DictConfig, folder: RunFolder, mine: Fingerprint, state: dict[str, Any]) -> dict[str, Any] | None:
-    """Return where the run in the folder stands, to go on from there; None to begin; refuse another run's folder."""
-    resume = str(cfg.get("resume", "auto"))
-    if resume not in ("auto", "never") and Path(resume).expanduser().absolute() != folder.path.absolute():
-        msg = f"resume={resume}: this run is to go to {folder.path}; name the same folder, or resume=auto."
-        raise UserError(msg)
-    last, best = folder.checkpoints / LAST, folder.checkpoints / BEST
-    if resume == "never":
-        last.unlink(missing_ok=True)
-        best.unlink(missing_ok=True)
-    if not last.exists():
-        return None
-    check_run(state, mine, folder.path, resume)
-    run: dict[str, Any] = read_checkpoint(last, only_look=True).get(RUN_KEY, {})
-    check_fingerprint(run.get("fingerprint"), mine, last)
-    return run
+@contextmanager
+def _beginning(cfg: DictConfig, folder: RunFolder) -> Iterator[Beginning]:
+    fingerprint = fingerprint_of(cfg)
+    with folder.occupied(fingerprint, partial(admit, cfg, folder, fingerprint)) as earlier:
+        yield Beginning(fingerprint, earlier)
 
 
-def _announce(cfg: DictConfig, decided: dict[str, Any], folder: RunFolder, earlier: dict[str, Any] | None) -> None:
+def _folder(cfg: DictConfig, run_dir: Path, *, is_trial: bool) -> RunFolder:
+    # Trials would write over each other's checkpoints.
+    checkpoint_dir = Path(cfg.checkpoint_dir, run_dir.name) if cfg.checkpoint_dir and is_trial else cfg.checkpoint_dir
+    return RunFolder(run_dir, checkpoint_dir)
+
+
+def _announce(cfg: DictConfig, decided: dict[str, Any], folder: RunFolder, beginning: Beginning) -> None:
     # Lightning's advice is about what we have decided already.
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", module="lightning")
@@ -125,30 +159,22 @@ def _announce(cfg: DictConfig, decided: dict[str, Any], folder: RunFolder, earli
         settled = "  ".join(f"{key}={_as_yaml(value)}" for key, value in decided.items())
         log.info("%s", textwrap.fill(f"auto    {settled}", width=110, subsequent_indent=" " * 8))
     log.info("run     %s", folder.path)
-    if earlier:
-        log.info("resume  %s, %s", folder.path, _words(earlier))
-
-
-def _words(run: dict[str, Any]) -> str:
-    """Say how far an interrupted run had come."""
-    if run["is_finished"]:
-        return "trained to the end, not yet measured"
-    within = f", batch {run['batch'] + 1} of {run['num_batches']}" if run["batch"] else ""
-    return f"epoch {run['epoch'] + 1} of {run['num_epochs']}{within}"
+    if beginning.earlier:
+        log.info("resume  %s, %s", folder.path, beginning.words())
 
 
 def _as_yaml(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _build_checkpoints(cfg: DictConfig, folder: RunFolder, stop: StopSignals, fingerprint: Fingerprint) -> Checkpoints:
+def _build_checkpoints(cfg: DictConfig, folder: RunFolder, stop: StopSignals, beginning: Beginning) -> Checkpoints:
     return Checkpoints(
         folder.checkpoints,
         objectives(cfg)[0],
         cfg.objective_mode,
         every_s=cfg.checkpoint_every_s,
         stop=stop,
-        fingerprint=fingerprint,
+        fingerprint=beginning.fingerprint,
     )
 
 
@@ -176,22 +202,24 @@ def _fit(
         )
         raise UserError(msg) from error
     except (KeyboardInterrupt, SystemExit) as error:  # SystemExit is Lightning's answer to Ctrl-C
-        raise _interruption(checkpoints) from error
+        raise interruption(checkpoints.last) from error
     except Exception as error:
         if stop.is_requested:  # the signal has killed a loader process, too
-            raise _interruption(checkpoints) from error
+            raise interruption(checkpoints.last) from error
         raise
     if trainer.state.status == TrainerStatus.INTERRUPTED:
-        raise _interruption(checkpoints)
+        raise interruption(checkpoints.last)
     # Float32, as the model folder will hold it, after precision=bf16-true; on the device, from which Lightning
     # takes the module when training ends.
     classifier.to(trainer.strategy.root_device, torch.float32)
     if checkpoints.best_epoch is None or trainer.fast_dev_run:  # type: ignore[attr-defined]
         return None
-    best = read_checkpoint(checkpoints.best)
-    classifier.load_state_dict(best["state_dict"])
-    return int(best["epoch"]) + 1
 
+    def load() -> int:
+        best = read_checkpoint(checkpoints.best)
+        classifier.load_state_dict(best["state_dict"])
+        return int(best["epoch"]) + 1
 
-def _interruption(checkpoints: Checkpoints) -> KeyboardInterrupt:
-    return KeyboardInterrupt("The same command goes on from here." if checkpoints.last.exists() else "")
+    best_epoch = from_main(load)  # other machines may not see the folder
+    copy_from_main_(classifier.state_dict().values())
+    return best_epoch

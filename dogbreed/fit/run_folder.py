@@ -20,8 +20,8 @@ T = TypeVar("T")
 
 # What a run writes here and may have left half when it was killed.
 _FILES = (
-    *("run.json", "metrics.json", "metrics.csv", "splits.csv", "predictions.csv", "confusion.csv", "curves.png"),
-    "model",
+    *("run.json", "metrics.json", "metrics.csv", "splits.csv", "predictions.csv", "classes.csv", "confusion.csv"),
+    *("curves.png", "confusion.png", "mistakes.png", "thumbs", "model"),
 )
 
 

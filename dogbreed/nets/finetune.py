@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
 from dogbreed.errors import UserError
@@ -126,3 +126,9 @@ def hold_statistics(net: nn.Module) -> None:
     for module in net.modules():
         if isinstance(module, _NormBase):
             module.eval()
+
+
+def running_statistics(net: nn.Module) -> list[Tensor]:
+    """Return the floating-point running statistics of a network's normalising layers."""
+    layers = [module for module in net.modules() if isinstance(module, _NormBase)]
+    return [buffer for layer in layers for buffer in layer.buffers(recurse=False) if buffer.is_floating_point()]

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from dogbreed.distributed import sum_over_ranks
+
 
 class ClassificationMetrics(nn.Module):
     """Sums from which every metric follows; every picture counts once, whatever the batches.
@@ -65,22 +67,27 @@ class ClassificationMetrics(nn.Module):
         self.top5_hits += (top5_B5 == labels_B[:, None]).sum()
         self.loss_sum += loss.detach().float() * labels_B.numel()
 
+    def total_confusion(self) -> Tensor:
+        """Return ``(K, K)`` counts of all ranks, on the CPU; each rank must call it."""
+        return sum_over_ranks(self.confusion_KK)
+
     def compute(self) -> dict[str, float]:
-        """Return the metrics of all that was counted since the last reset.
+        """Return the metrics of all that was counted since the last reset, on all ranks; each must call it.
 
         Returns:
             ``acc_top1``, ``acc_top5`` and ``f1_macro`` in 0..1, ``loss`` >= 0; NaN
             for each when nothing was counted. Macro F1 is the plain mean over the
             classes that were seen or predicted (as scikit-learn's ``f1_score``).
         """
-        confusion_KK = self.confusion_KK.cpu()
+        confusion_KK = self.total_confusion()
+        top5_hits, loss_sum = sum_over_ranks(self.top5_hits), sum_over_ranks(self.loss_sum)
         count = int(confusion_KK.sum())
         if count == 0:
             return dict.fromkeys(("loss", "acc_top1", "acc_top5", "f1_macro"), float("nan"))
         return {
-            "loss": float(self.loss_sum) / count,
+            "loss": float(loss_sum) / count,
             "acc_top1": int(confusion_KK.diagonal().sum()) / count,
-            "acc_top5": int(self.top5_hits) / count,
+            "acc_top5": int(top5_hits) / count,
             "f1_macro": float(f1_per_class(confusion_KK).nanmean()),
         }
 

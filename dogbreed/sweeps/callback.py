@@ -13,6 +13,7 @@ from omegaconf import DictConfig
 
 from dogbreed.command import RefusedError
 from dogbreed.config import literal_folder, objective_mode, objectives
+from dogbreed.distributed import is_main
 from dogbreed.files import read_json
 from dogbreed.sweeps.record import sweep_table, write_sweep
 
@@ -42,11 +43,13 @@ class SweepRecord(Callback):
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
         """Take in one more trial, so that a killed sweep has a record of what it did."""
-        if config.hydra.mode == RunMode.MULTIRUN:
+        if config.hydra.mode == RunMode.MULTIRUN and is_main():
             _write(config)
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Print what the sweep has found."""
+        if not is_main():
+            return
         sweep = _write(config)
         log.info("\n%s\n\nsweep   %s", sweep_table(sweep), Path(config.hydra.sweep.dir) / "sweep.json")
 

@@ -130,7 +130,7 @@ def test_killed(options, uninterrupted, tmp_path, moment):
         ["trainer.limit_train_batches=4", "trainer.accumulate_grad_batches=3"],
         ["augment=none", "optim=sgd", "trainer.gradient_clip_val=0.1", "objective=val/loss"],
     ],
-    ids=lambda more: " ".join(more),
+    ids=" ".join,
 )
 def test_other_ways_of_training(options, tmp_path, more):
     options = [*options, *more]

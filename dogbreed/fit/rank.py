@@ -1,0 +1,86 @@
+"""One rank of a run: ``python -m dogbreed.fit.rank``, started by `dogbreed.fit.ranks` and nobody else."""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import logging
+import os
+import pickle
+import signal
+import socket
+import sys
+import threading
+import time
+
+from dogbreed.distributed import Failure, is_echo, is_main, joined, shared_fate, world
+from dogbreed.fit.ranks import LOG_SOCKET, RUN, SUPERVISOR
+
+PR_SET_PDEATHSIG = 1  # linux/prctl.h
+
+
+def main() -> int:
+    """Do this rank's part of the task that waits in the store; return the exit code."""
+    _die_with(int(os.environ[SUPERVISOR]))
+    from torch.distributed import PrefixStore, TCPStore
+
+    from dogbreed.fit.run import run_in
+    from dogbreed.fit.stop import StopSignals
+
+    if is_main():
+        _log_to(socket.socket(fileno=int(os.environ[LOG_SOCKET])))
+    store = TCPStore(os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), is_master=False)
+    run_store = PrefixStore(RUN, store)
+    task = pickle.loads(bytes.fromhex(store.get("task").decode()))  # noqa: S301 -- our supervisor's
+    try:
+        with joined(run_store), StopSignals() as stop, shared_fate():
+            result = run_in(**task, stop=stop)
+    except (KeyboardInterrupt, Exception) as error:  # noqa: BLE001 -- the supervisor tells it
+        failure = Failure.of(error)
+        if not is_echo(error):
+            failure.note(run_store)
+        store.set(f"told_{world().rank}", "")
+        return {"interrupted": 130, "sentence": 2, "final": 2}.get(failure.kind, 1)
+    if is_main():
+        store.set("result", json.dumps({"metrics": result.metrics, "objective": result.objective}))
+    return 0
+
+
+def _die_with(supervisor: int) -> None:
+    """See to it that this process does not outlive its supervisor, not even one that is killed."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    else:
+        threading.Thread(target=_watch, args=(supervisor,), daemon=True).start()
+    if os.getppid() != supervisor:  # it was gone before we asked
+        os._exit(1)
+
+
+def _watch(supervisor: int) -> None:
+    while os.getppid() == supervisor:
+        time.sleep(0.5)
+    os._exit(1)
+
+
+class _RelayHandler(logging.Handler):
+    """Send lines to the supervisor and wait until each is out."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        super().__init__()
+        self._connection = connection
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Send one."""
+        message = {"name": record.name, "levelno": record.levelno, "levelname": record.levelname}
+        self._connection.sendall(json.dumps({**message, "msg": record.getMessage()}).encode() + b"\n")
+        self._connection.recv(1)
+
+
+def _log_to(connection: socket.socket) -> None:
+    logging.root.handlers = [_RelayHandler(connection)]
+    logging.root.setLevel(logging.INFO)
+
+
+if __name__ == "__main__":
+    assert world().is_started
+    sys.exit(main())
