@@ -71,6 +71,7 @@ def _command(command, arguments, cwd):
 
 
 def _redirect(file):
+    multiprocessing.set_start_method("fork", force=True)  # a loader process is forked, as everywhere else
     out = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(out, 1)
     os.dup2(out, 2)
