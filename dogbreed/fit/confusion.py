@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 MAX_CLASSES_WITH_COUNTS = 20
 MAX_CLASSES_WITH_NAMES = 45
 NUM_PAIRS = 12
+LIST_WIDTH_IN = 2.6
 NAME_LETTERS = 24
 
 
@@ -39,11 +40,11 @@ def draw_confusion(confusion_KK: Tensor, class_names: tuple[str, ...], split: st
     num_classes = len(class_names)
     has_names = num_classes <= MAX_CLASSES_WITH_NAMES
     side_in = float(np.clip(0.32 * num_classes + 1.6, 4.0, 8.5))
-    figure = new_figure(side_in + (1.2 if has_names else 4.2), side_in)
+    figure = new_figure(side_in + (1.2 if has_names else LIST_WIDTH_IN), side_in)
     if has_names:
         axis = figure.subplots()
     else:
-        axis, list_axis = figure.subplots(1, 2, width_ratios=[side_in, 4.2])
+        axis, list_axis = figure.subplots(1, 2, width_ratios=[side_in, LIST_WIDTH_IN])
         _list_pairs(list_axis, counts, class_names)
     _draw_cells(axis, counts)
     if num_classes <= MAX_CLASSES_WITH_COUNTS:
@@ -67,7 +68,7 @@ def _draw_cells(axis: Axes, counts: NDArray[np.int64]) -> None:
     wrong: NDArray[Any] = np.ma.masked_where(is_right | (counts == 0), share)
     right: NDArray[Any] = np.ma.masked_where(~is_right | (counts == 0), share)
     # Colours that begin above white: one picture of many must be seen.
-    axis.imshow(right, cmap="Greys", vmin=-0.35, vmax=1.9, interpolation="nearest")
+    axis.imshow(right, cmap="Greys", vmin=-0.3, vmax=2.6, interpolation="nearest")
     axis.imshow(
         wrong, cmap="Oranges", vmin=-0.25, vmax=max(0.5, float(share[~is_right].max())), interpolation="nearest"
     )
@@ -89,7 +90,8 @@ def _list_pairs(axis: Axes, counts: NDArray[np.int64], class_names: tuple[str, .
     lines = [f"{count} ×  {names[true]}\n       as {names[predicted]}" for count, true, predicted in pairs if count]
     axis.axis("off")
     text = "Confused most\n\n" + "\n".join(lines) if lines else "No mistakes"
-    axis.text(0, 1, text, transform=axis.transAxes, va="top", fontsize=8, linespacing=1.5)
+    drawn = axis.text(0, 1, text, transform=axis.transAxes, va="top", fontsize=8, linespacing=1.5)
+    drawn.set_in_layout(False)  # it would push the heat map out of the figure
 
 
 def _share(counts: NDArray[np.int64]) -> NDArray[np.float64]:
