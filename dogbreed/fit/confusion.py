@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 MAX_CLASSES_WITH_COUNTS = 20
 MAX_CLASSES_WITH_NAMES = 45
 NUM_PAIRS = 12
+LIST_WIDTH_IN = 2.6
 NAME_LETTERS = 24
 
 
@@ -39,12 +40,8 @@ def draw_confusion(confusion_KK: Tensor, class_names: tuple[str, ...], split: st
     num_classes = len(class_names)
     has_names = num_classes <= MAX_CLASSES_WITH_NAMES
     side_in = float(np.clip(0.32 * num_classes + 1.6, 4.0, 8.5))
-    figure = new_figure(side_in + (1.2 if has_names else 4.2), side_in)
-    if has_names:
-        axis = figure.subplots()
-    else:
-        axis, list_axis = figure.subplots(1, 2, width_ratios=[side_in, 4.2])
-        _list_pairs(list_axis, counts, class_names)
+    figure = new_figure(side_in + (1.2 if has_names else LIST_WIDTH_IN), side_in)
+    axis = figure.subplots()
     _draw_cells(axis, counts)
     if num_classes <= MAX_CLASSES_WITH_COUNTS:
         _write_counts(axis, counts)
@@ -53,6 +50,8 @@ def draw_confusion(confusion_KK: Tensor, class_names: tuple[str, ...], split: st
         size = 8 if num_classes <= MAX_CLASSES_WITH_COUNTS else 6
         axis.set_xticks(range(num_classes), names, rotation=45, ha="right", rotation_mode="anchor", fontsize=size)
         axis.set_yticks(range(num_classes), names, fontsize=size)
+    else:
+        _list_pairs(axis, counts, class_names)
     right = counts.trace() / max(counts.sum(), 1)
     axis.set_title(f"{split}: {counts.sum()} pictures, {right:.1%} right", fontsize=10)
     axis.set(xlabel="predicted", ylabel="true")
@@ -67,7 +66,7 @@ def _draw_cells(axis: Axes, counts: NDArray[np.int64]) -> None:
     wrong: NDArray[Any] = np.ma.masked_where(is_right | (counts == 0), share)
     right: NDArray[Any] = np.ma.masked_where(~is_right | (counts == 0), share)
     # Colours that begin above white: one picture of many must be seen.
-    axis.imshow(right, cmap="Greys", vmin=-0.35, vmax=1.9, interpolation="nearest")
+    axis.imshow(right, cmap="Greys", vmin=-0.3, vmax=2.6, interpolation="nearest")
     axis.imshow(
         wrong, cmap="Oranges", vmin=-0.25, vmax=max(0.5, float(share[~is_right].max())), interpolation="nearest"
     )
@@ -87,9 +86,8 @@ def _list_pairs(axis: Axes, counts: NDArray[np.int64], class_names: tuple[str, .
     pairs = [(mistakes[cell], *cell) for cell in (np.unravel_index(flat, counts.shape) for flat in order)]
     names = [shorten_name(name, NAME_LETTERS) for name in class_names]
     lines = [f"{count} ×  {names[true]}\n       as {names[predicted]}" for count, true, predicted in pairs if count]
-    axis.axis("off")
     text = "Confused most\n\n" + "\n".join(lines) if lines else "No mistakes"
-    axis.text(0, 1, text, transform=axis.transAxes, va="top", fontsize=8, linespacing=1.5)
+    axis.text(1.03, 1, text, transform=axis.transAxes, va="top", fontsize=8, linespacing=1.5)
 
 
 def _share(counts: NDArray[np.int64]) -> NDArray[np.float64]:

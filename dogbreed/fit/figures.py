@@ -60,7 +60,7 @@ def draw_sheet(pictures: Sequence[NDArray[np.uint8]], captions: Sequence[tuple[s
     num_columns = min(SHEET_COLUMNS, len(pictures))
     num_rows = -(-len(pictures) // num_columns)
     figure = new_figure(1.75 * max(num_columns, 3), 2.1 * num_rows + 0.4 * bool(title))
-    axes = figure.subplots(num_rows, num_columns, squeeze=False).flat
+    axes = list(figure.subplots(num_rows, num_columns, squeeze=False).flat)
     for axis in axes:
         axis.axis("off")
     for axis, pixels, (first, second) in zip(axes, pictures, captions, strict=False):
