@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from lightning.pytorch.callbacks import Callback
 
-from dogbreed.distributed import from_all, is_main, world
+from dogbreed.distributed import any_rank, from_all, is_main, world
 from dogbreed.errors import UserError
 
 
@@ -28,6 +28,8 @@ class Checksums(Callback):
     def _gather(self, when, trainer, module):
         sums = from_all(checksum(module))
         draws = from_all(torch.initial_seed())
+        assert any_rank(world().rank == 1)
+        assert not any_rank(False)
         trains = [p.requires_grad for p in module.net.parameters()]
         self.seen.append(
             {"when": when, "epoch": trainer.current_epoch, "sums": sums, "seeds": draws, "trains": sum(trains)}

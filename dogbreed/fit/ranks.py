@@ -33,8 +33,8 @@ from dogbreed.machine import num_cpus
 SUPERVISOR, LOG_SOCKET = "DOGBREED_SUPERVISOR", "DOGBREED_LOG_SOCKET"
 RUN = "run"  # prefix of the ranks' own entries in the store
 
-# After the first rank has failed: to fail with it, to save on SIGTERM.
-GRACE_S, TERM_S = 2.0, 8.0
+# After the first rank has gone: to go by themselves, after a failure or a signal; then, to go on SIGTERM.
+FAILURE_GRACE_S, SIGNAL_GRACE_S, TERM_S = 2.0, 30.0, 8.0
 POLL_S = 0.05
 NUM_LAST_LINES = 20
 
@@ -64,7 +64,7 @@ def supervise(task: Mapping[str, Any], num_ranks: int) -> tuple[dict[str, float]
         ]
         signals = stack.enter_context(_passed_on(ranks))
         log_socket.close()  # rank 0 has its own
-        _wait(ranks)
+        _wait(ranks, signals)
         _judge(ranks, store, is_interrupted=bool(signals))
     result = json.loads(store.get("result"))
     return result["metrics"], result["objective"]
@@ -147,16 +147,17 @@ def _environment(rank: int, num_ranks: int, port: int, log_socket: socket.socket
     return environment
 
 
-def _wait(ranks: list[_Rank]) -> None:
-    """Wait until all have ended; when one has failed, end the others."""
+def _wait(ranks: list[_Rank], signals: list[int]) -> None:
+    """Wait until all have ended; when one has failed, or gone on a signal, end the others."""
     failed_at: float | None = None
     while sum(rank.has_ended() for rank in ranks) < len(ranks):
         now = time.monotonic()
         if failed_at is None and any(rank.code for rank in ranks):
             failed_at = now
-        if failed_at is not None and now > failed_at + GRACE_S:
+        grace_s = SIGNAL_GRACE_S if signals else FAILURE_GRACE_S
+        if failed_at is not None and now > failed_at + grace_s:
             for rank in ranks:
-                if now > failed_at + GRACE_S + TERM_S:
+                if now > failed_at + grace_s + TERM_S:
                     rank.end(signal.SIGKILL)
                 elif not rank.is_ended_by_us:
                     rank.end(signal.SIGTERM)
@@ -165,7 +166,7 @@ def _wait(ranks: list[_Rank]) -> None:
 
 def _judge(ranks: list[_Rank], store: Store, *, is_interrupted: bool) -> None:
     """Raise what ended the run, unless it ended well."""
-    if not any(rank.code for rank in ranks):
+    if store.check(["result"]):  # all is done, even if a library's cleaning up has crashed
         return
     if is_interrupted:
         raise KeyboardInterrupt

@@ -172,7 +172,6 @@ def test_paths_become_absolute(tmp_path, monkeypatch):
         (["trainer.max_epochs=0"], r"trainer.max_epochs=0 trains nothing"),
         (["trainer.max_epochs=1.5"], r"trainer.max_epochs=1.5 must be a whole number"),
         (["trainer.max_steps=0"], r"trainer.max_steps=0 trains nothing"),
-        (["trainer.devices=2"], r"trainer.devices=2: this version trains on one device"),
         (["finetune=head"], r"finetune=head keeps the backbone .* model.pretrained=true or model.weights=FILE"),
         (["model.architecture=resnet5O"], r"Did you mean resnet50"),
         (["objective_mode=most"], r"objective_mode=most is unknown"),
