@@ -12,7 +12,9 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from dogbreed import ImageClassifier, UserError, load_model, save_model
+from dogbreed.data.decode import decode_image
 from dogbreed.model_folder import FORMAT_VERSION, find_model_folder, verify_model
+from dogbreed.nets.familiarity import Familiarity, logits_and_features
 
 
 @pytest.fixture
@@ -115,6 +117,55 @@ def test_a_failed_save_leaves_the_first(saved, tmp_path):
         save_model(folder, model, example=tmp_path / "broken.jpg")
     assert verify_model(folder) == 0.0
     assert [path.name for path in folder.parent.iterdir()] == ["model"]
+
+
+@pytest.fixture
+def familiar(tmp_path):
+    """A model that knows 120 pictures of three colours, and its folder."""
+    model = ImageClassifier("test_resnet", ["blue", "green", "red"], pretrained=False, input_size_px=32).eval()
+    colors = [(40, 60, 200), (40, 180, 60), (210, 40, 40)]
+    pictures = [save_picture(tmp_path / "known" / f"{i}.png", colors[i % 3], i) for i in range(120)]
+    views = torch.stack([model.preprocessing.center_crop(decode_image(path)) for path in pictures])
+    with torch.inference_mode():
+        _, features = logits_and_features(model.net, model.preprocessing.normalize(views))
+    return save_model(tmp_path / "model", model, familiarity=Familiarity(features))
+
+
+def test_what_is_unlike_the_training_data_is_said(familiar, tmp_path):
+    loaded = load_model(familiar)
+    alike = [save_picture(tmp_path / f"a{i}.png", (210, 40, 40), 1000 + i) for i in range(20)]
+    stripes = Image.new("L", (48, 40))
+    stripes.putdata([255 * (x // 6 % 2) for _ in range(40) for x in range(48)])
+    stripes.save(tmp_path / "stripes.png")
+    *known, strange = loaded.predict([*alike, tmp_path / "stripes.png"])
+    assert sum(answer.unlike_training_data for answer in known) <= 2
+    assert sum(answer.familiarity for answer in known) / 20 > 0.2
+    assert strange.familiarity == pytest.approx(1 / 121)
+    assert strange.unlike_training_data
+    assert strange.to_dict()["familiarity"] == strange.familiarity
+    assert strange.to_dict()["unlike_training_data"] is True
+    info = json.loads((familiar / "model.json").read_text())["familiarity"]
+    assert info["num_references"] == 120
+    assert (familiar / "familiarity.safetensors").stat().st_size < 120 * 96 * 2 + 500
+    edit(familiar, familiarity={**info, "unlike_below": 0.0})
+    assert not load_model(familiar).predict([tmp_path / "stripes.png"])[0].unlike_training_data
+
+
+def test_folders_without_familiarity_load(familiar, tmp_path):
+    info = json.loads((familiar / "model.json").read_text())
+    del info["familiarity"]  # as folders were before there was any
+    (familiar / "model.json").write_text(json.dumps(info))
+    (familiar / "familiarity.safetensors").unlink()
+    (answer,) = load_model(familiar).predict([save_picture(tmp_path / "a.png", (1, 2, 3), 1)])
+    assert answer.familiarity is None
+    assert not answer.unlike_training_data
+
+
+@pytest.mark.parametrize("damage", [lambda file: file.write_bytes(b"x"), lambda file: file.unlink()])
+def test_damaged_familiarity_is_refused(familiar, damage):
+    damage(familiar / "familiarity.safetensors")
+    with pytest.raises(UserError, match=r"familiarity\.safetensors .*: copy the model folder again"):
+        load_model(familiar)
 
 
 def edit(folder, **changes):

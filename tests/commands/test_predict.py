@@ -1,6 +1,7 @@
 """`python -m dogbreed.predict`."""
 
 import json
+import shutil
 
 import pytest
 from helpers import save_picture
@@ -23,7 +24,9 @@ def test_json_says_what_training_wrote_down(cli, finished_run, tree):
     right = [item["label"] == item["file"].rsplit("/", 2)[1] for item in answers]
     assert sum(right) / 12 == pytest.approx(finished_run.metrics["test/acc_top1"])
     first = answers[0]
-    assert set(first) == {"file", "label", "probability", "top"}
+    assert set(first) == {"file", "label", "probability", "top", "familiarity", "unlike_training_data"}
+    assert 0.1 <= first["familiarity"] <= 1  # nine validation pictures: one in ten at the least
+    assert first["unlike_training_data"] is False
     assert first["top"][0]["label"] == first["label"]
     assert sum(item["probability"] for item in first["top"]) == pytest.approx(1)  # 3 classes, top 5 asked for
     probabilities = [item["probability"] for item in first["top"]]
@@ -35,6 +38,17 @@ def test_the_example_of_the_model_folder(cli, finished_run):
     (answer,) = json.loads(cli("predict", finished_run.run_dir, finished_run.model_dir / "example.jpg", "--json").out)
     assert answer["label"] == expected["label"]
     assert answer["probability"] == pytest.approx(expected["probability"], abs=1e-4)
+
+
+def test_people_are_told_of_what_is_unlike_the_training_data(cli, finished_run, tree, tmp_path):
+    folder = tmp_path / "model"
+    shutil.copytree(finished_run.model_dir, folder)
+    info = json.loads((folder / "model.json").read_text())
+    info["familiarity"]["unlike_below"] = 1.01
+    (folder / "model.json").write_text(json.dumps(info))
+    picture = tree / "test" / "red" / "red_0.jpg"
+    assert cli("predict", folder, picture).out.rstrip().endswith("%  (unlike the training data)")
+    assert "unlike" not in cli("predict", finished_run.model_dir, picture).out
 
 
 def test_a_file_that_is_no_picture_does_not_stop_the_others(cli, finished_run, tmp_path):

@@ -2,7 +2,9 @@
 
 import csv
 import json
+import math
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -10,7 +12,7 @@ import sys
 import numpy as np
 import pytest
 import torch
-from helpers import QUICK, make_tree
+from helpers import QUICK, make_tree, save_picture
 from PIL import Image
 
 from dogbreed import ImageClassifier, UserError, compose, fit_run, load_model
@@ -33,9 +35,13 @@ def rows_of(file):
 def test_everything_that_the_contract_names_is_there(finished_run):
     names = {path.name for path in finished_run.run_dir.iterdir()}
     files = {"metrics.json", "metrics.csv", "curves.png", "predictions.csv", "confusion.csv", "splits.csv", "run.json"}
+    files |= {"classes.csv", "confusion.png"}
+    if any(row["label"] != row["predicted"] for row in rows_of(finished_run.run_dir / "predictions.csv")):
+        files |= {"thumbs", "mistakes.png"}
     assert names == files | {"checkpoints", "model", "tensorboard"}  # and run.lock is gone
     model = {path.name for path in finished_run.model_dir.iterdir()}
-    assert model == {"model.safetensors", "model.json", "training_config.yaml", "example.jpg", "example.json"}
+    weights = {"model.safetensors", "familiarity.safetensors"}
+    assert model == weights | {"model.json", "training_config.yaml", "example.jpg", "example.json"}
     assert {path.name for path in (finished_run.run_dir / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
     assert any("tfevents" in path.name for path in (finished_run.run_dir / "tensorboard").rglob("*"))
     assert RunFolder(finished_run.run_dir).state()["state"] == "completed"
@@ -62,6 +68,53 @@ def test_the_confusion_matrix_is_that_of_the_predictions(finished_run):
         counted[cell] = counted.get(cell, 0) + 1
     rows = rows_of(finished_run.run_dir / "confusion.csv")
     assert {(row["split"], row["label"], row["predicted"]): int(row["count"]) for row in rows} == counted
+
+
+def test_numbers_per_class_are_those_of_the_predictions(finished_run):
+    predictions = rows_of(finished_run.run_dir / "predictions.csv")
+    rows = rows_of(finished_run.run_dir / "classes.csv")
+    assert [(row["split"], row["class"]) for row in rows] == [
+        (split, name) for split in ("valid", "test") for name in ("blue", "green", "red")
+    ]
+    for row in rows:
+        own = [item for item in predictions if item["split"] == row["split"]]
+        true = sum(item["label"] == row["class"] for item in own)
+        predicted = sum(item["predicted"] == row["class"] for item in own)
+        hits = sum(item["label"] == item["predicted"] == row["class"] for item in own)
+        assert int(row["pictures"]) == true
+        assert float(row["recall"]) == pytest.approx(hits / true, abs=1e-5)
+        assert float(row["f1"]) == pytest.approx(2 * hits / (true + predicted), abs=1e-5)
+        if predicted:
+            assert float(row["precision"]) == pytest.approx(hits / predicted, abs=1e-5)
+        else:
+            assert row["precision"] == ""
+
+
+def test_the_calibration_error_is_that_of_the_predictions(finished_run):
+    """Of what predictions.csv says: the probabilities there are after temperature."""
+    for split, prefix in (("valid", "val"), ("test", "test")):
+        own = [row for row in rows_of(finished_run.run_dir / "predictions.csv") if row["split"] == split]
+        bins = {}
+        for row in own:
+            sure = float(row["probability"])
+            bins.setdefault(math.ceil(sure * 15), []).append((row["label"] == row["predicted"]) - sure)
+        error = sum(abs(sum(gaps)) for gaps in bins.values()) / len(own)
+        assert finished_run.metrics[f"{prefix}/ece"] == pytest.approx(error, abs=1e-5)
+        assert 0 <= finished_run.metrics[f"{prefix}/ece_uncalibrated"] <= 1
+
+
+def test_the_test_split_decides_nothing(tree, tmp_path):
+    """Another test split: other test numbers, the very same model folder."""
+    other = tmp_path / "other"
+    shutil.copytree(tree, other)
+    for number, path in enumerate(sorted((other / "test").rglob("*.jpg"))):
+        save_picture(path, (number * 20, 90, 10), 77 + number)
+    runs = [fit_run(quick(root), tmp_path / name) for root, name in ((tree, "a"), (other, "b"))]
+    infos = [json.loads((run.model_dir / "model.json").read_text()) for run in runs]
+    assert runs[0].metrics["test/loss"] != runs[1].metrics["test/loss"]
+    for key in ("calibration_temperature", "familiarity", "weights_sha256"):
+        assert infos[0][key] == infos[1][key]
+    assert infos[0]["familiarity"]["num_references"] == 9
 
 
 def test_a_row_an_epoch(finished_run):
