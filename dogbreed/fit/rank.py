@@ -20,7 +20,7 @@ PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 def main() -> int:
-    """Do this rank's part of the task that waits in the store; return the exit code."""
+    """Do this rank's part of the task that our supervisor hands over; return the exit code."""
     _die_with(int(os.environ[SUPERVISOR]))
     from torch.distributed import PrefixStore, TCPStore
 
@@ -31,7 +31,7 @@ def main() -> int:
         _log_to(socket.socket(fileno=int(os.environ[LOG_SOCKET])))
     store = TCPStore(os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), is_master=False)
     run_store = PrefixStore(RUN, store)
-    task = pickle.loads(bytes.fromhex(store.get("task").decode()))  # noqa: S301 -- our supervisor's
+    task = pickle.load(sys.stdin.buffer)  # noqa: S301 -- from our supervisor, through a pipe
     try:
         with joined(run_store), StopSignals() as stop, shared_fate():
             result = run_in(**task, stop=stop)

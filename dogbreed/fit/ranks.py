@@ -2,7 +2,8 @@
 
 The supervisor is no rank itself. It keeps the store at which the ranks meet, holds the run folder,
 prints and files what rank 0 logs, and passes signals on. A rank is `dogbreed.fit.rank`, which gets
-its task from the store; nothing is copied from the command line, which may be that of a sweep.
+its task by its standard input: others could read and write the store, and the command line may be
+that of a sweep.
 """
 
 from __future__ import annotations
@@ -23,7 +24,6 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
-from omegaconf import DictConfig
 from torch.distributed import PrefixStore, Store, TCPStore
 
 from dogbreed.distributed import Failure, RankError
@@ -55,11 +55,10 @@ def supervise(task: Mapping[str, Any], num_ranks: int) -> tuple[dict[str, float]
         KeyboardInterrupt: the run was told to stop.
     """
     store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
-    store.set("task", pickle.dumps(dict(task)).hex())
     with ExitStack() as stack:
         log_socket = stack.enter_context(_relayed_logs())
         ranks = [
-            stack.enter_context(_Rank.started(rank, _environment(rank, num_ranks, store.port, log_socket, task["cfg"])))
+            stack.enter_context(_Rank.started(rank, _environment(rank, num_ranks, store.port, log_socket, task), task))
             for rank in range(num_ranks)
         ]
         signals = stack.enter_context(_passed_on(ranks))
@@ -82,21 +81,24 @@ class _Rank:
 
     @classmethod
     @contextmanager
-    def started(cls, number: int, environment: dict[str, str]) -> Iterator[_Rank]:
-        """Start the process; whatever happens, it is gone at the end."""
+    def started(cls, number: int, environment: dict[str, str], task: Mapping[str, Any]) -> Iterator[_Rank]:
+        """Start the process and hand it its task; whatever happens, it is gone at the end."""
         # Rank 0 speaks for all; what the others say is kept for the case that they die.
         errors = None if number == 0 else tempfile.TemporaryFile()  # noqa: SIM115 -- closed below
         sockets = [int(environment[LOG_SOCKET])] if number == 0 else []
         process = subprocess.Popen(
             [sys.executable, "-P", "-m", "dogbreed.fit.rank"],
             env=environment,
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,
             stdout=None if number == 0 else errors,
             stderr=errors,
             pass_fds=sockets,
             start_new_session=True,  # Ctrl-C on a terminal reaches the supervisor alone, which passes it on once
         )
         try:
+            assert process.stdin is not None
+            with suppress(BrokenPipeError), process.stdin as stdin:  # one that is dead already says why itself
+                pickle.dump(dict(task), stdin)
             yield cls(number, process, errors)
         finally:
             process.kill()
@@ -124,7 +126,9 @@ class _Rank:
         return "\n".join(lines[-NUM_LAST_LINES:])
 
 
-def _environment(rank: int, num_ranks: int, port: int, log_socket: socket.socket, cfg: DictConfig) -> dict[str, str]:
+def _environment(
+    rank: int, num_ranks: int, port: int, log_socket: socket.socket, task: Mapping[str, Any]
+) -> dict[str, str]:
     environment = dict(os.environ)
     environment |= {
         "RANK": str(rank),
@@ -140,7 +144,7 @@ def _environment(rank: int, num_ranks: int, port: int, log_socket: socket.socket
     }
     if sys.platform == "linux":
         environment.setdefault("GLOO_SOCKET_IFNAME", "lo")  # a host's own name may lead nowhere
-    if cfg.trainer.accelerator == "cpu":
+    if task["cfg"].trainer.accelerator == "cpu":
         environment.setdefault("OMP_NUM_THREADS", str(max(1, num_cpus() // num_ranks)))
     if rank == 0:
         environment[LOG_SOCKET] = str(log_socket.fileno())
