@@ -19,7 +19,7 @@ from omegaconf import DictConfig
 from dogbreed.classifier import ImageClassifier
 from dogbreed.datamodule import ImageDataModule
 from dogbreed.errors import UserError
-from dogbreed.fit.checkpoints import WholeCheckpointIO
+from dogbreed.fit.checkpoint_file import WholeCheckpointIO
 from dogbreed.fit.run_folder import RunFolder
 from dogbreed.nets.backbone import fetch_pretrained
 

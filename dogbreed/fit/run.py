@@ -7,6 +7,8 @@ import math
 import textwrap
 import time
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -24,7 +26,8 @@ from dogbreed.errors import UserError
 from dogbreed.files import write_csv
 from dogbreed.fit.build import build, build_trainer
 from dogbreed.fit.callbacks import build_callbacks
-from dogbreed.fit.checkpoints import BEST, LAST, RUN_KEY, Checkpoints, read_checkpoint
+from dogbreed.fit.checkpoint_file import BEST, LAST, RUN_KEY, read_checkpoint
+from dogbreed.fit.checkpoints import Checkpoints
 from dogbreed.fit.fingerprint import Fingerprint, fingerprint_of
 from dogbreed.fit.guard import LossGuard, Suspects
 from dogbreed.fit.outcome import final_metrics, measure, report, write_down
@@ -72,7 +75,12 @@ def fit_run(cfg: DictConfig, run_dir: str | Path, *, is_trial: bool = False) -> 
     checkpoint_dir = Path(cfg.checkpoint_dir, run_dir.name) if cfg.checkpoint_dir and is_trial else cfg.checkpoint_dir
     folder = RunFolder(run_dir, checkpoint_dir)
     fingerprint = fingerprint_of(cfg)
-    with StopSignals() as stop, folder.occupied(fingerprint, partial(_admit, cfg, folder, fingerprint)) as earlier:
+    admit = partial(_admit, cfg, folder, fingerprint)
+    with (
+        _saying_how_to_go_on(folder, cfg, is_trial=is_trial),
+        StopSignals() as stop,
+        folder.occupied(fingerprint, admit) as earlier,
+    ):
         started = time.perf_counter()
         cfg, decided = resolve(cfg, is_trial=is_trial)
         _announce(cfg, decided, folder, earlier)
@@ -107,6 +115,19 @@ def _admit(cfg: DictConfig, folder: RunFolder, mine: Fingerprint, state: dict[st
     run: dict[str, Any] = read_checkpoint(last, only_look=True).get(RUN_KEY, {})
     check_fingerprint(run.get("fingerprint"), mine, last)
     return run
+
+
+@contextmanager
+def _saying_how_to_go_on(folder: RunFolder, cfg: DictConfig, *, is_trial: bool) -> Iterator[None]:
+    """Have an interruption say what it takes to go on, where anything was saved."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if is_trial or not (folder.checkpoints / LAST).exists():  # a sweep begins anew
+            raise
+        is_found = cfg.get("resume", "auto") != "never"
+        msg = f"{'The same command' if is_found else f'resume={folder.path}'} goes on from here."
+        raise KeyboardInterrupt(msg) from None
 
 
 def _announce(cfg: DictConfig, decided: dict[str, Any], folder: RunFolder, earlier: dict[str, Any] | None) -> None:
@@ -173,14 +194,14 @@ def _fit(
             "data.batch_size and raise trainer.accumulate_grad_batches by the same factor."
         )
         raise UserError(msg) from error
-    except (KeyboardInterrupt, SystemExit) as error:  # SystemExit is Lightning's answer to Ctrl-C
-        raise _interruption(checkpoints) from error
+    except SystemExit as error:  # Lightning's answer to Ctrl-C
+        raise KeyboardInterrupt from error
     except Exception as error:
         if stop.is_requested:  # the signal has killed a loader process, too
-            raise _interruption(checkpoints) from error
+            raise KeyboardInterrupt from error
         raise
     if trainer.state.status == TrainerStatus.INTERRUPTED:
-        raise _interruption(checkpoints)
+        raise KeyboardInterrupt
     # Float32, as the model folder will hold it, after precision=bf16-true; on the device, from which Lightning
     # takes the module when training ends.
     classifier.to(trainer.strategy.root_device, torch.float32)
@@ -189,7 +210,3 @@ def _fit(
     best = read_checkpoint(checkpoints.best)
     classifier.load_state_dict(best["state_dict"])
     return int(best["epoch"]) + 1
-
-
-def _interruption(checkpoints: Checkpoints) -> KeyboardInterrupt:
-    return KeyboardInterrupt("The same command goes on from here." if checkpoints.last.exists() else "")
