@@ -79,7 +79,7 @@ def _redirect(file):
     sys.stderr = os.fdopen(2, "w", buffering=1)
 
 
-def _run(overrides, run_dir, die_in=None, nth=1):
+def _run(overrides, run_dir, die_in=None, nth=1, number=signal.SIGKILL):
     import torch
 
     from dogbreed import UserError, compose, fit_run
@@ -90,7 +90,7 @@ def _run(overrides, run_dir, die_in=None, nth=1):
     _redirect(f"{run_dir}.out")
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     if die_in:
-        _die_in(die_in, nth)
+        _die_in(die_in, nth, number)
     try:
         fit_run(compose(overrides), run_dir)
     except UserError as error:
@@ -99,13 +99,13 @@ def _run(overrides, run_dir, die_in=None, nth=1):
     except KeyboardInterrupt as interruption:
         print(f"Interrupted. {interruption}", flush=True)
         os._exit(130)
-    except BaseException:
+    except BaseException:  # noqa: BLE001 -- whatever it is, this process must not return into its parent's code
         traceback.print_exc()
         os._exit(1)
 
 
-def _die_in(name, nth):
-    """Have this process killed by the system when it comes to a function for the nth time."""
+def _die_in(name, nth, number):
+    """Have this process get a signal when it comes to a function for the nth time."""
     module_name, _, function = name.rpartition(".")
     module = __import__(module_name, fromlist=[function])
     original = getattr(module, function)
@@ -115,7 +115,7 @@ def _die_in(name, nth):
         nonlocal calls
         calls += 1
         if calls == nth:
-            os.kill(os.getpid(), signal.SIGKILL)
+            os.kill(os.getpid(), number)
         return original(*args, **options)
 
     setattr(module, function, dying)

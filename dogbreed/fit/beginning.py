@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,7 +11,7 @@ from typing import Any
 from omegaconf import DictConfig
 
 from dogbreed.errors import UserError
-from dogbreed.fit.checkpoints import BEST, LAST, RUN_KEY, read_checkpoint
+from dogbreed.fit.checkpoint_file import BEST, LAST, RUN_KEY, read_checkpoint
 from dogbreed.fit.fingerprint import Fingerprint
 from dogbreed.fit.resume import check_fingerprint, check_run
 from dogbreed.fit.run_folder import RunFolder
@@ -67,6 +69,15 @@ def admit(cfg: DictConfig, folder: RunFolder, mine: Fingerprint, state: dict[str
     return run
 
 
-def interruption(last: Path) -> KeyboardInterrupt:
-    """Make the interruption that says whether the run can go on, given its last checkpoint."""
-    return KeyboardInterrupt("The same command goes on from here." if last.exists() else "")
+@contextmanager
+def saying_how_to_go_on(cfg: DictConfig, folder: RunFolder, *, is_trial: bool) -> Iterator[None]:
+    """Have an interruption say what it takes to go on, where anything was saved."""
+    try:
+        yield
+    except KeyboardInterrupt as interruption:
+        if is_trial or not (folder.checkpoints / LAST).exists():  # a sweep begins anew
+            raise
+        is_found = cfg.get("resume", "auto") != "never"
+        way = "The same command" if is_found else f"resume={folder.path}"
+        interruption.args = (f"{way} goes on from here.",)
+        raise

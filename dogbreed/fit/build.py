@@ -24,7 +24,7 @@ from dogbreed.datamodule import ImageDataModule
 from dogbreed.distributed import from_all, from_main, world
 from dogbreed.errors import UserError
 from dogbreed.fit.callbacks import OwnRandomness
-from dogbreed.fit.checkpoints import WholeCheckpointIO
+from dogbreed.fit.checkpoint_file import WholeCheckpointIO
 from dogbreed.fit.run_folder import RunFolder
 from dogbreed.nets.backbone import fetch_pretrained
 

@@ -1,4 +1,4 @@
-"""Checkpoints: what is kept of a run, whole or not at all, and how it goes on exactly where it was.
+"""Checkpoints: when a run is saved, what of it, and how it goes on exactly where it was.
 
 A checkpoint is made at one of two points, which Lightning restores differently: at the
 end of an epoch, after validation, or within one, after an optimiser step.
@@ -7,7 +7,6 @@ end of an epoch, after validation, or within one, after an optimiser step.
 from __future__ import annotations
 
 import math
-import os
 import random
 import time
 from pathlib import Path
@@ -16,74 +15,12 @@ from typing import Any
 import lightning as L
 import numpy as np
 import torch
-from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from lightning.pytorch.callbacks import Checkpoint
 
 from dogbreed.datamodule import ImageDataModule
-from dogbreed.distributed import any_rank, from_all, from_main, world
-from dogbreed.errors import UserError
-from dogbreed.files import disk_errors, replacing
+from dogbreed.distributed import any_rank, from_all, world
+from dogbreed.fit.checkpoint_file import BEST, LAST, RUN_KEY
 from dogbreed.fit.stop import StopSignals
-
-BEST, LAST = "best.ckpt", "last.ckpt"
-
-# Where a checkpoint says what run it belongs to and how far that was.
-RUN_KEY = "run"
-
-
-class WholeCheckpointIO(TorchCheckpointIO):
-    """Write checkpoints under a temporary name beside their place, then rename them; read numbers and names only."""
-
-    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
-        """Save, whole or not at all.
-
-        Raises:
-            UserError: the disk is full or cannot be written; what was there before is still there.
-        """
-        path = Path(path)
-        with disk_errors(path, "checkpoint_dir=DIR"):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with replacing(path) as unfinished, unfinished.open("wb") as file:
-                try:
-                    torch.save(checkpoint, file)
-                except RuntimeError as error:  # torch's writer hides what the disk has said
-                    raise _disk_error_behind(error) from error
-                file.flush()
-                os.fsync(file.fileno())  # else a loss of power could leave the new name without the content
-
-    def load_checkpoint(self, path: str | Path, *args: Any, **options: Any) -> dict[str, Any]:
-        """Load onto the CPU, on all ranks what the main one reads: other machines may not see the folder.
-
-        Raises:
-            UserError: as `read_checkpoint`.
-        """
-        return from_main(lambda: read_checkpoint(Path(path)))
-
-
-def read_checkpoint(path: Path, *, only_look: bool = False) -> dict[str, Any]:
-    """Load a checkpoint onto the CPU.
-
-    Args:
-        path: The file.
-        only_look: Leave its tensors on disk.
-
-    Raises:
-        UserError: it cannot be read or is damaged.
-    """
-    try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=only_look)
-    except OSError as error:
-        msg = f"{path} cannot be read ({error.strerror or error})."
-        raise UserError(msg) from error
-    except Exception as error:
-        other = path.with_name(BEST)
-        way = f"put {BEST} in its place to go on from there, or " if path.name == LAST and other.exists() else ""
-        msg = f"{path} is damaged ({str(error).splitlines()[0][:100]}): {way}start anew with resume=never."
-        raise UserError(msg) from error
-    if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
-        msg = f"{path} is no checkpoint: move it away, or choose another folder, checkpoint_dir=DIR."
-        raise UserError(msg)
-    return checkpoint
 
 
 class Checkpoints(Checkpoint):
@@ -273,13 +210,3 @@ def _set_random_states(states: dict[str, Any], device: torch.device) -> None:
     torch.set_rng_state(states["torch"])
     if device.type == "cuda" and "cuda" in states:
         torch.cuda.set_rng_state(states["cuda"], device)
-
-
-def _disk_error_behind(error: BaseException) -> BaseException:
-    """Return the operating system's error that led to another one; that one, if there is none."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, OSError):
-            return cause
-        cause = cause.__cause__ or cause.__context__
-    return error

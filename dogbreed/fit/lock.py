@@ -12,6 +12,7 @@ import fcntl
 import json
 import os
 import socket
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -57,8 +58,7 @@ class RunLock:
     def release(self) -> None:
         """Let others in."""
         self.path.unlink(missing_ok=True)  # while it is held: who waits for it must find another file or none
-        _held.discard(self._descriptor)
-        os.close(self._descriptor)
+        _let_go(self._descriptor)
 
 
 def take_lock(path: Path) -> RunLock:
@@ -70,8 +70,8 @@ def take_lock(path: Path) -> RunLock:
     return _reserved.pop(path.absolute(), None) or RunLock(path)
 
 
-def hold_folder(folder: Path) -> int | None:
-    """Hold a folder that other runs may name, too; return a descriptor to close at the end, if one is needed.
+def hold_folder(folder: Path) -> int:
+    """Hold a folder that other runs may name, too; return what `release_folder` needs.
 
     The folder itself: a file in it would travel with the folder to other machines.
 
@@ -90,10 +90,9 @@ def hold_folder(folder: Path) -> int | None:
 
 
 def release_folder(descriptor: int | None) -> None:
-    """Give back what `hold_folder` returned."""
+    """Let others have what `hold_folder` has held, if anything."""
     if descriptor is not None:
-        _held.discard(descriptor)
-        os.close(descriptor)
+        _let_go(descriptor)
 
 
 def _open_locked(path: Path) -> int:
@@ -119,6 +118,13 @@ def _flock(descriptor: int) -> None:
     except OSError as error:
         if error.errno not in _NO_LOCKS:
             raise
+
+
+def _let_go(descriptor: int) -> None:
+    _held.discard(descriptor)
+    with suppress(OSError):
+        fcntl.flock(descriptor, fcntl.LOCK_UN)  # closing is not enough: a process forked just now has it open, too
+    os.close(descriptor)
 
 
 def _read(descriptor: int) -> dict[str, Any]:

@@ -25,11 +25,12 @@ from dogbreed.datamodule import ImageDataModule
 from dogbreed.distributed import copy_from_main_, from_main, is_main, joined, shared_fate, world
 from dogbreed.errors import UserError
 from dogbreed.files import write_csv
-from dogbreed.fit.beginning import Beginning, admit, interruption
+from dogbreed.fit.beginning import Beginning, admit, saying_how_to_go_on
 from dogbreed.fit.board import show_outcome
 from dogbreed.fit.build import build, build_trainer
 from dogbreed.fit.callbacks import build_callbacks
-from dogbreed.fit.checkpoints import LAST, Checkpoints, read_checkpoint
+from dogbreed.fit.checkpoint_file import read_checkpoint
+from dogbreed.fit.checkpoints import Checkpoints
 from dogbreed.fit.fingerprint import fingerprint_of
 from dogbreed.fit.guard import LossGuard, Suspects
 from dogbreed.fit.outcome import final_metrics, measure, report, write_down
@@ -76,6 +77,7 @@ def fit_run(cfg: DictConfig, run_dir: str | Path, *, is_trial: bool = False) -> 
         # Under torchrun each rank comes here, and rank 0's word counts.
         cfg, run_dir, is_trial = from_main(lambda: (cfg, Path(run_dir), is_trial))
         folder = _folder(cfg, run_dir, is_trial=is_trial)
+        stack.enter_context(saying_how_to_go_on(cfg, folder, is_trial=is_trial))
         stop = stack.enter_context(StopSignals())
         beginning = from_main(lambda: stack.enter_context(_beginning(cfg, folder)))
         with shared_fate():
@@ -83,10 +85,7 @@ def fit_run(cfg: DictConfig, run_dir: str | Path, *, is_trial: bool = False) -> 
             if local_devices(resolved) == 1 or world().is_started:
                 return run_in(cfg, run_dir, beginning, stop, is_trial=is_trial)
             task = {"cfg": cfg, "run_dir": run_dir, "is_trial": is_trial, "beginning": beginning}
-            try:
-                metrics, objective = supervise(task, local_devices(resolved))
-            except KeyboardInterrupt as error:
-                raise interruption(folder.checkpoints / LAST) from error
+            metrics, objective = supervise(task, local_devices(resolved))
             return RunResult(metrics, objective, folder.path, folder.model)
 
 
@@ -201,14 +200,14 @@ def _fit(
             "data.batch_size and raise trainer.accumulate_grad_batches by the same factor."
         )
         raise UserError(msg) from error
-    except (KeyboardInterrupt, SystemExit) as error:  # SystemExit is Lightning's answer to Ctrl-C
-        raise interruption(checkpoints.last) from error
+    except SystemExit as error:  # Lightning's answer to Ctrl-C
+        raise KeyboardInterrupt from error
     except Exception as error:
         if stop.is_requested:  # the signal has killed a loader process, too
-            raise interruption(checkpoints.last) from error
+            raise KeyboardInterrupt from error
         raise
     if trainer.state.status == TrainerStatus.INTERRUPTED:
-        raise interruption(checkpoints.last)
+        raise KeyboardInterrupt
     # Float32, as the model folder will hold it, after precision=bf16-true; on the device, from which Lightning
     # takes the module when training ends.
     classifier.to(trainer.strategy.root_device, torch.float32)

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from dogbreed.errors import FinalError, UserError, sentence_of
 from dogbreed.files import disk_errors, read_json, remove_unfinished, write_json
-from dogbreed.fit.checkpoints import BEST, LAST
+from dogbreed.fit.checkpoint_file import BEST, LAST
 from dogbreed.fit.lock import hold_folder, release_folder, take_lock
 from dogbreed.machine import source_revision, versions
 

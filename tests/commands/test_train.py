@@ -164,7 +164,7 @@ def test_ctrl_c_ends_with_130_and_a_run_that_says_so(tmp_path):
     run.send_signal(signal.SIGINT)
     _, err = run.communicate(timeout=60)
     assert run.returncode == 130, err
-    assert err.endswith("Interrupted. What was finished is kept.\n")
+    assert err.endswith("Interrupted. The same command goes on from here.\n")
     assert "Traceback" not in err
     assert json.loads((tmp_path / "run" / "run.json").read_text())["state"] == "interrupted"
     assert not (tmp_path / "run" / "run.lock").exists()
@@ -184,7 +184,7 @@ def test_a_killed_run_leaves_whole_files_and_a_folder_that_can_be_used_again(tmp
     assert (tmp_path / "run" / "run.lock").exists()
     for name in ("best", "last"):
         torch.load(tmp_path / "run" / "checkpoints" / f"{name}.ckpt", weights_only=True)
-    options = [*QUICK, f"data.root={root}", "hydra.run.dir=run"]
+    options = [*QUICK, f"data.root={root}", "hydra.run.dir=run", "resume=never"]
     again = subprocess.run(
         [sys.executable, "-m", "dogbreed.train", *options], cwd=tmp_path, capture_output=True, text=True
     )

@@ -108,7 +108,7 @@ def test_a_failed_trial_keeps_nothing_alive(tree, tmp_path, cli, monkeypatch):
 
     alive = []
 
-    def failing(trainer, classifier, data):
+    def failing(*arguments, **options):
         gc.collect()
         alive.append(sum(isinstance(thing, ImageClassifier) for thing in gc.get_objects()))
         msg = "out of luck"
