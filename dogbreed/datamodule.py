@@ -160,9 +160,15 @@ class ImageDataModule(L.LightningDataModule):
         """Return the test split in order, every picture once."""
         return self.eval_dataloader("test")
 
-    def eval_dataloader(self, split: str) -> DataLoader[Batch]:
-        """Return any split as evaluation sees it: centre crops, in order, every picture once."""
-        return self._loader(self.dataset(split))
+    def eval_dataloader(self, split: str, step: int = 1) -> DataLoader[Batch]:
+        """Return any split as evaluation sees it: centre crops, in order, every picture once.
+
+        Args:
+            split: Its name.
+            step: Take every so many-th picture only, >= 1.
+        """
+        dataset = self.dataset(split)
+        return self._loader(dataset, sampler=range(0, len(dataset), step))
 
     def _loader(self, dataset: ImageDataset, **options: Any) -> DataLoader[Batch]:
         loader: DataLoader[Any] = DataLoader(
