@@ -207,14 +207,17 @@ class ImageDataModule(L.LightningDataModule):
         """Return the test split in order, every picture once."""
         return self.eval_dataloader("test")
 
-    def eval_dataloader(self, split: str) -> DataLoader[Batch]:
+    def eval_dataloader(self, split: str, step: int = 1) -> DataLoader[Batch]:
         """Return any split as evaluation sees it: centre crops, in order, every picture once.
 
-        Of several ranks, rank r gets the pictures r, r + W, r + 2 W, …
+        Of several ranks, rank r gets every W-th of these pictures, beginning with the r-th.
+
+        Args:
+            split: Its name.
+            step: Take every so many-th picture only, >= 1.
         """
         dataset = self.dataset(split)
-        ours = range(self.rank, len(dataset), self.num_ranks)
-        return self._loader(dataset, sampler=ours if self.num_ranks > 1 else None)
+        return self._loader(dataset, sampler=range(0, len(dataset), step)[self.rank :: self.num_ranks])
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         """Mix the pictures of a training batch on the device, if they are to be."""

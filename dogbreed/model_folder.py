@@ -2,7 +2,7 @@
 
     model.safetensors       float32 weights, timm's own names
     model.json              architecture, classes, preprocessing, metrics, checksums, …
-    familiarity.safetensors features of validation pictures, to tell what is unlike the training data
+    familiarity.safetensors features of training pictures, to tell what is unlike them
     training_config.yaml    the whole configuration, for people
     example.jpg             a validation picture …
     example.json            … and the answer that it must give
@@ -203,11 +203,12 @@ def _write_example(folder: Path, picture: Path) -> None:
 
 def _write_familiarity(folder: Path, familiarity: Familiarity) -> dict[str, Any]:
     file = folder / "familiarity.safetensors"
-    save_file({"references": familiarity.references_ND}, file)
+    save_file({"references": familiarity.references_ND, "held_out": familiarity.similarities_M}, file)
     return {
         "file": file.name,
         "sha256": _sha256(file),
         "num_references": len(familiarity.references_ND),
+        "num_held_out": len(familiarity.similarities_M),
         "unlike_below": UNLIKE_BELOW,
     }
 
@@ -217,7 +218,8 @@ def _read_familiarity(folder: Path, described: Mapping[str, Any] | None) -> Fami
         return None
     file = folder / described["file"]
     _check_sha256(file, described["sha256"])
-    return Familiarity(load_file(file)["references"])
+    tensors = load_file(file)
+    return Familiarity(tensors["references"], tensors["held_out"])
 
 
 def _read_description(folder: Path) -> dict[str, Any]:

@@ -121,14 +121,14 @@ def test_a_failed_save_leaves_the_first(saved, tmp_path):
 
 @pytest.fixture
 def familiar(tmp_path):
-    """A model that knows 120 pictures of three colours, and its folder."""
+    """A model that knows 60 pictures of three colours and has seen 120 more, and its folder."""
     model = ImageClassifier("test_resnet", ["blue", "green", "red"], pretrained=False, input_size_px=32).eval()
     colors = [(40, 60, 200), (40, 180, 60), (210, 40, 40)]
-    pictures = [save_picture(tmp_path / "known" / f"{i}.png", colors[i % 3], i) for i in range(120)]
+    pictures = [save_picture(tmp_path / "known" / f"{i}.png", colors[i % 3], i) for i in range(180)]
     views = torch.stack([model.preprocessing.center_crop(decode_image(path)) for path in pictures])
     with torch.inference_mode():
         _, features = logits_and_features(model.net, model.preprocessing.normalize(views))
-    return save_model(tmp_path / "model", model, familiarity=Familiarity(features))
+    return save_model(tmp_path / "model", model, familiarity=Familiarity.of(features[:60], features[60:]))
 
 
 def test_what_is_unlike_the_training_data_is_said(familiar, tmp_path):
@@ -145,7 +145,7 @@ def test_what_is_unlike_the_training_data_is_said(familiar, tmp_path):
     assert strange.to_dict()["familiarity"] == strange.familiarity
     assert strange.to_dict()["unlike_training_data"] is True
     info = json.loads((familiar / "model.json").read_text())["familiarity"]
-    assert info["num_references"] == 120
+    assert (info["num_references"], info["num_held_out"]) == (60, 120)
     assert (familiar / "familiarity.safetensors").stat().st_size < 120 * 96 * 2 + 500
     edit(familiar, familiarity={**info, "unlike_below": 0.0})
     assert not load_model(familiar).predict([tmp_path / "stripes.png"])[0].unlike_training_data

@@ -20,7 +20,7 @@ from dogbreed.fit.record import EpochRecord
 from dogbreed.fit.run_folder import RunFolder
 from dogbreed.model_folder import save_model
 from dogbreed.nets.calibration import fit_temperature
-from dogbreed.nets.familiarity import Familiarity
+from dogbreed.nets.familiarity import Familiarity, reference_step
 from dogbreed.tables import format_table
 
 log = logging.getLogger(__name__)
@@ -28,19 +28,21 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Outcome:
-    """What the kept weights say about the splits, and what follows from the valid split alone.
+    """What the kept weights say about the splits, and what is fitted on valid and training pictures.
 
     Args:
         valid: Result on the valid split.
+        train: Result on some training pictures, spread over all of them.
         test: Result on the test split, where it was measured. Nothing is fitted on it.
     """
 
     valid: SplitResult
+    train: SplitResult
     test: SplitResult | None = None
 
     @property
     def results(self) -> list[SplitResult]:
-        """All splits that were measured."""
+        """What is reported: whole splits that were not trained on."""
         return [self.valid, self.test] if self.test else [self.valid]
 
     @property
@@ -55,22 +57,23 @@ class Outcome:
 
     @cached_property
     def familiarity(self) -> Familiarity | None:
-        """What new pictures are compared with: features of the valid split."""
-        return Familiarity.of(self.valid.features_ND)
+        """What new pictures are compared with."""
+        return Familiarity.of(self.train.features_ND, self.valid.features_ND)
 
 
 def measure(classifier: ImageClassifier, data: ImageDataModule, *, with_test: bool) -> Outcome:
-    """Run the trained network over the valid split, and the test split where that is wanted."""
+    """Run the trained network over valid, some of train, and test where that is wanted."""
 
-    def result_on(split: str) -> SplitResult:
-        loader, num_classes = data.eval_dataloader(split), len(classifier.class_names)
+    def result_on(split: str, step: int = 1) -> SplitResult:
+        loader, num_classes = data.eval_dataloader(split, step), len(classifier.class_names)
         return evaluate_split(classifier.net, classifier.preprocessing, loader, split, num_classes)
 
     valid = result_on("valid")
+    train = result_on("train", reference_step(len(data.index.split("train"))))
     if with_test and "test" not in data.index.splits:
         log.warning("data    there is no test split: nothing is measured on it.")
         with_test = False
-    return Outcome(valid, result_on("test") if with_test else None)
+    return Outcome(valid, train, result_on("test") if with_test else None)
 
 
 def final_metrics(outcome: Outcome, record: EpochRecord, seconds: float) -> dict[str, float]:

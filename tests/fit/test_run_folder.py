@@ -113,7 +113,7 @@ def test_the_test_split_decides_nothing(tree, tmp_path):
     assert runs[0].metrics["test/loss"] != runs[1].metrics["test/loss"]
     for key in ("calibration_temperature", "familiarity", "weights_sha256"):
         assert infos[0][key] == infos[1][key]
-    assert infos[0]["familiarity"]["num_references"] == 9
+    assert (infos[0]["familiarity"]["num_references"], infos[0]["familiarity"]["num_held_out"]) == (24, 9)
 
 
 def test_a_row_an_epoch(finished_run):

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from dogbreed.nets.backbone import build_net
-from dogbreed.nets.familiarity import MAX_REFERENCES, UNLIKE_BELOW, Familiarity, logits_and_features
+from dogbreed.nets.familiarity import MAX_REFERENCES, UNLIKE_BELOW, Familiarity, logits_and_features, reference_step
 
 
 def cluster(count, seed, directions=3, dims=32, noise=0.3):
@@ -32,7 +32,7 @@ def test_logits_are_those_of_the_network_and_features_go_into_its_last_layer(arc
 
 
 def test_familiarity_of_the_same_kind_is_uniform_and_of_others_small():
-    familiarity = Familiarity(cluster(300, seed=1))
+    familiarity = Familiarity.of(cluster(500, seed=1), cluster(300, seed=4))
     same = familiarity(cluster(4000, seed=2))
     for level in (0.02, 0.1, 0.5, 0.9):
         assert float((same <= level).float().mean()) == pytest.approx(level, abs=0.05)
@@ -43,39 +43,38 @@ def test_familiarity_of_the_same_kind_is_uniform_and_of_others_small():
 
 
 def test_scale_does_not_matter_and_direction_does():
-    references = cluster(150, seed=1)
-    familiarity = Familiarity(references)
+    familiarity = Familiarity.of(cluster(150, seed=1), cluster(150, seed=4))
     some = cluster(20, seed=2)
     assert torch.equal(familiarity(some), familiarity(some * 100))
     assert float(familiarity(-some).max()) < UNLIKE_BELOW
 
 
 def test_what_is_kept_answers_the_same():
-    first = Familiarity(cluster(150, seed=1))
-    second = Familiarity(first.references_ND)
+    first = Familiarity.of(cluster(150, seed=1), cluster(150, seed=4))
+    second = Familiarity(first.references_ND, first.similarities_M)
     some = cluster(50, seed=2)
     assert torch.equal(first.references_ND, second.references_ND)
     assert torch.equal(first(some), second(some))
 
 
-def test_references_are_chosen_evenly_and_are_not_many():
-    features = torch.eye(1500)
-    references = Familiarity.of(features).references_ND
-    assert len(references) == 500 <= MAX_REFERENCES
-    assert torch.equal(references.float().argmax(1), torch.arange(0, 1500, 3))
-    assert len(Familiarity.of(features[:512]).references_ND) == 512
+def test_references_are_not_many():
+    for count in (1, 512, 513, 1500, 1_000_000):
+        num_references = len(range(0, count, reference_step(count)))
+        assert min(count, MAX_REFERENCES / 2) <= num_references <= MAX_REFERENCES
 
 
-@pytest.mark.parametrize("count", [2, 3, 5])
-def test_few_references_say_little(count):
-    familiarity = Familiarity.of(cluster(count, seed=1))
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_few_held_out_pictures_say_little(count):
+    familiarity = Familiarity.of(cluster(count, seed=1), cluster(count, seed=4))
     answer = familiarity(torch.randn(4, 32))
     assert float(answer.min()) >= 1 / (count + 1) > UNLIKE_BELOW
 
 
 def test_nothing_to_compare_with():
-    assert Familiarity.of(torch.zeros(0, 4)) is None
-    assert Familiarity.of(torch.ones(1, 4)) is None
-    assert Familiarity.of(torch.full((5, 4), torch.nan)) is None
-    with pytest.raises(ValueError, match="at least two rows of finite numbers"):
-        Familiarity(torch.ones(1, 4))
+    broken = torch.full((5, 4), torch.nan)
+    assert Familiarity.of(broken, torch.ones(2, 4)) is None
+    assert Familiarity.of(torch.ones(2, 4), broken) is None
+    with pytest.raises(ValueError, match="0 references and 1 held-out pictures"):
+        Familiarity(torch.ones(0, 4), torch.ones(1))
+    with pytest.raises(ValueError, match="not finite"):
+        Familiarity(torch.ones(2, 4), torch.full((1,), torch.inf))
