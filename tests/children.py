@@ -144,4 +144,6 @@ def outcome(run_dir):
 
 
 def _bits(tensors):
-    return {name: tensor.numpy().tobytes() for name, tensor in tensors.items()}
+    import torch
+
+    return {name: tensor.flatten().view(torch.uint8).numpy().tobytes() for name, tensor in tensors.items()}
