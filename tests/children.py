@@ -1,5 +1,6 @@
 """Runs in processes of their own that start in no time and can be killed."""
 
+import contextlib
 import importlib
 import json
 import logging
@@ -44,6 +45,12 @@ def end(process, timeout_s=120) -> int:
         process.kill()
         raise AssertionError("hangs")
     return process.exitcode
+
+
+def kill_orphans(process):
+    """End what a killed process has started: a loader process that was just being born never learns of its death."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 def printed(process, cwd) -> str:

@@ -75,14 +75,19 @@ def check_goes_on(options, run_dir, expected):
 def kill_at_random(options, run_dir, expected, seconds, seed):
     """Kill -9 the run, not its loader processes, again and again until it has been through."""
     rng = random.Random(seed)
-    for _ in range(3):
-        process = children.start(options, run_dir)
-        process.join(rng.uniform(0.1, seconds))
-        process.kill()
-        if children.end(process) == 0:
-            break
-    else:
-        check_goes_on(options, run_dir, expected)
+    processes = []
+    try:
+        for _ in range(3):
+            processes.append(children.start(options, run_dir))
+            processes[-1].join(rng.uniform(0.1, seconds))
+            processes[-1].kill()
+            if children.end(processes[-1]) == 0:
+                break
+        else:
+            check_goes_on(options, run_dir, expected)
+    finally:
+        for process in processes:
+            children.kill_orphans(process)
     assert children.outcome(run_dir) == expected
 
 
