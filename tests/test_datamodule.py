@@ -68,3 +68,10 @@ def test_a_file_that_broke_since_the_scan(tmp_path, num_workers):
         list(data.train_dataloader())
     assert sentence_of(error.value).startswith(str(tmp_path / "train/red/red_1.jpg"))
     assert "not an image" in sentence_of(error.value)
+
+
+def test_every_so_many_th_picture_of_a_split(tree):
+    data = ImageDataModule(tree, batch_size=4)
+    indices = [int(index) for batch in data.eval_dataloader("train", step=5) for index in batch.indices]
+    assert indices == [0, 5, 10, 15, 20]
+    assert sum(len(batch.labels) for batch in data.eval_dataloader("train")) == 24

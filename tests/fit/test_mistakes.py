@@ -101,9 +101,6 @@ def test_names_that_file_systems_do_not_like(photo, tmp_path, name, part):
     assert (tmp_path / "thumbs" / thumb_name(1, odd)).is_file()
 
 
-ORANGE = np.array([(240, 130, 50)])
-
-
 def orange_cells(pixels):
     """Count pixels that are far more red than blue: colours of mistakes, never of greys."""
     values = np.asarray(pixels).astype(int)
