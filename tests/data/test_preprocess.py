@@ -54,7 +54,8 @@ def test_training_evaluation_and_prediction_see_the_same_bits(tree, finished_run
     seen = []
 
     def watch(net):
-        net.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].clone()))
+        first = next(module for module in net.modules() if not list(module.children()))
+        first.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].clone()))
 
     checkpoint = finished_run.run_dir / "checkpoints" / "best.ckpt"
     classifier = ImageClassifier.load_from_checkpoint(checkpoint, weights_only=True)
