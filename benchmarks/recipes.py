@@ -17,7 +17,7 @@ from dogbreed.machine import source_revision
 from dogbreed.tables import format_table
 
 SEEDS = (0, 1, 2)
-EPOCHS = 4
+EPOCHS = 3
 RUNS = RESULTS / "recipes_runs.csv"
 
 # finetune=auto is full on these weights. The first of each is the default.
