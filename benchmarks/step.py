@@ -1,4 +1,4 @@
-"""What Lightning, metrics and callbacks add to a step: ours against a bare PyTorch step on the same tensors.
+"""What Lightning, metrics, callbacks and options add to a step: ours against a bare PyTorch step on the same tensors.
 
 Both steps alternate inside one training run, so that a busy machine slows both.
 """
@@ -14,11 +14,13 @@ from pathlib import Path
 import lightning as L
 import torch
 from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.loggers import TensorBoardLogger
 from torch import nn
 from torch.utils.data import DataLoader
 
 from benchmarks.record import Row
 from dogbreed import ImageClassifier
+from dogbreed.fit.average import WeightAverage
 from dogbreed.fit.record import EpochRecord, RunProgress
 
 BATCH, NUM_CLASSES, WARM_UP = 32, 20, 4
@@ -49,12 +51,24 @@ class BareStep(Callback):
         self.bare_s.append(self._mark - now)
 
 
+# What an option adds is shown, not bounded.
+OPTIONS = {
+    "EMA": lambda _: {"callbacks": [WeightAverage()]},
+    "gradient clipping": lambda _: {"gradient_clip_val": 1.0},
+    "a log to TensorBoard in every step": lambda scratch: {
+        "logger": TensorBoardLogger(scratch),
+        "log_every_n_steps": 1,
+    },
+}
+
+
 def run() -> list[Row]:
-    """ResNet18 at the size of photographs, and at the sample's, where overhead weighs more."""
-    return [_measure(224, 30), _measure(64, 150)]
+    """ResNet18 at the size of photographs, and at the sample's, where overhead weighs more; there with options, too."""
+    rows = [_measure(224, 30, target=1.03), _measure(64, 150, target=1.03)]
+    return rows + [_measure(64, 150, option=name) for name in OPTIONS]
 
 
-def _measure(size_px: int, steps: int) -> Row:
+def _measure(size_px: int, steps: int, option: str = "", target: float | None = None) -> Row:
     torch.manual_seed(0)
     names = [f"class {k}" for k in range(NUM_CLASSES)]
     ours = ImageClassifier("resnet18.tv_in1k", names, pretrained=False, input_size_px=size_px)
@@ -67,20 +81,22 @@ def _measure(size_px: int, steps: int) -> Row:
     with tempfile.TemporaryDirectory() as scratch:
         record = EpochRecord(Path(scratch, "metrics.csv"), BATCH)
         timer = BareStep(bare, fused, ours.preprocessing.normalize, batch)
+        options = {"logger": False, "callbacks": []} | (OPTIONS[option](scratch) if option else {})
+        options["callbacks"] = [record, RunProgress(record), *options["callbacks"], timer]
         trainer = L.Trainer(
             accelerator="cpu",
             max_epochs=1,
             limit_val_batches=0,
-            logger=False,
             enable_checkpointing=False,
             enable_model_summary=False,
-            callbacks=[record, RunProgress(record), timer],
             default_root_dir=scratch,
+            **options,
         )
         trainer.fit(ours, DataLoader([batch] * (steps + WARM_UP), batch_size=None))
     pairs = list(zip(timer.ours_s, timer.bare_s, strict=True))[WARM_UP:]
     bare_s = statistics.median(pair[1] for pair in pairs)
     # The median of ratios of neighbours, not the ratio of medians: load that comes and goes hits both of a pair.
     ratio = statistics.median(ours / bare for ours, bare in pairs)
-    case = f"ResNet18, batch {BATCH}, {size_px} px, training step, median of {steps} pairs"
-    return Row("step", case, 1000 * bare_s * ratio, "bare PyTorch step", 1000 * bare_s, "ms", 1.03, "max")
+    case = f"ResNet18, batch {BATCH}, {size_px} px, training step{f' with {option}' if option else ''}"
+    case += f", median of {steps} pairs"
+    return Row("step", case, 1000 * bare_s * ratio, "bare PyTorch step", 1000 * bare_s, "ms", target, "max")

@@ -142,6 +142,7 @@ class ImageClassifier(L.LightningModule):
         mixture = (batch.partners, batch.shares) if isinstance(batch, Batch) else ()
         loss: Tensor = self.training_loss(logits_BK, batch[1], *mixture)
         self.train_metrics.update(logits_BK, batch[1], loss)
+        self.log("train/loss_step", loss)  # to loggers, every log_every_n_steps; the device is asked only then
         return loss
 
     def validation_step(self, batch: Batch | Sequence[Tensor], batch_idx: int) -> None:
