@@ -46,7 +46,7 @@ def run_command(body: Callable[[], int | None]) -> NoReturn:
             code = body() or 0
             sys.stdout.flush()
     except KeyboardInterrupt as interruption:
-        sys.stderr.write(f"Interrupted. {interruption or 'What was finished is kept.'}\n")
+        sys.stderr.write(f"Interrupted. {str(interruption) or 'What was finished is kept.'}\n")
         code = 130
     except BrokenPipeError:
         # The reader has gone (`| head`); there is nobody to tell.

@@ -51,7 +51,9 @@ def _explain_option(path: str, options: list[str]) -> str:
     valid = [name for name in options if not name.startswith("_")]
     if not valid:
         return _explain_key(group or option, "train")
-    return f"{group}={option} does not exist. {did_you_mean(option, valid)} Valid: {', '.join(sorted(valid))}."
+    guess = did_you_mean(option, valid)
+    listed = f"Valid: {', '.join(sorted(valid))}."
+    return f"{group}={option} does not exist. {listed if guess.startswith('Valid') else f'{guess} {listed}'}"
 
 
 def _explain_key(key: str, config_name: str, message: str = "") -> str:

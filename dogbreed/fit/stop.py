@@ -5,10 +5,14 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 from types import FrameType, TracebackType
 from typing import Any, Self
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+# What comes again so soon is the same wish: ``timeout`` signals a process and then its group.
+ECHO_S = 0.5
 
 
 class StopSignals:
@@ -21,6 +25,7 @@ class StopSignals:
     def __init__(self) -> None:
         self.is_requested = False
         self._is_deferred = False
+        self._requested_s = 0.0
         self._pid = os.getpid()
         self._before: dict[signal.Signals, Any] = {}
 
@@ -68,7 +73,8 @@ class StopSignals:
                 os.kill(os.getpid(), number)
         elif self._is_deferred and not self.is_requested:
             self.is_requested = True
+            self._requested_s = time.monotonic()
             # Not print: a handler may come in the middle of another one.
             os.write(2, b"\nstopping as soon as the step is saved; once more stops at once\n")
-        else:
+        elif not self._is_deferred or time.monotonic() - self._requested_s > ECHO_S:
             raise KeyboardInterrupt

@@ -220,6 +220,7 @@ def test_a_gpu_where_there_is_none():
     ("override", "match"),
     [
         ("model=resnet5", r"model=resnet5 does not exist. Did you mean resnet50.* Valid: mobilenetv2,"),
+        ("augment=heavy", r"augment=heavy does not exist. Valid: light, none, standard, strong.$"),
         ("data=dogs", r"data=dogs does not exist. Did you mean .*dogimages"),
         ("modle=resnet50", r"modle does not exist. Did you mean model"),
         ("optim.lrr=1", r"optim.lrr does not exist. Did you mean optim.lr "),

@@ -3,9 +3,11 @@
 import csv
 import logging
 
+import pytest
 from helpers import QUICK
 
-from dogbreed import compose, fit_run
+from dogbreed import UserError, compose, fit_run
+from dogbreed.fit.early_stopping import EarlyStopping
 
 
 def test_a_run_that_gets_no_better_ends(tree, tmp_path, caplog):
@@ -17,3 +19,9 @@ def test_a_run_that_gets_no_better_ends(tree, tmp_path, caplog):
         epochs = [int(row["epoch"]) for row in csv.DictReader(file)]
     assert epochs == [1, 2, 3]
     assert "stopped after epoch 3: val/loss got no better for 2 validations" in caplog.text
+
+
+@pytest.mark.parametrize("wrong", [{"patience": 0}, {"min_delta": -0.1}])
+def test_numbers_out_of_range(wrong):
+    with pytest.raises(UserError, match=f"early_stopping.{next(iter(wrong))}="):
+        EarlyStopping("val/loss", **wrong)

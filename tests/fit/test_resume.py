@@ -219,12 +219,14 @@ def test_handlers_are_given_back(tree, tmp_path):
 
 def test_a_second_signal_stops_at_once():
     """The step that the first one waits for never ends here."""
-    from dogbreed.fit.stop import StopSignals
+    from dogbreed.fit.stop import ECHO_S, StopSignals
 
     with StopSignals() as stop:
         stop.defer()
         signal.raise_signal(signal.SIGTERM)
+        signal.raise_signal(signal.SIGTERM)  # at once, as timeout does: the same wish
         assert stop.is_requested
+        time.sleep(ECHO_S)
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
 
