@@ -22,7 +22,7 @@ train: .venv/.core ## install the core and train on the built-in sample (ARGS="m
 	$(BIN)/python -m dogbreed.train $(ARGS)
 
 test: .venv/.dev ## install the dev extra and run the quick tests, under 10 minutes on 2 cores
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 test-all: .venv/.dev ## all tests, the slow ones too
 	$(BIN)/python -m pytest -m "not gpu"
