@@ -38,6 +38,7 @@ TRICKS = {
     "two distortions": ("augment.num_distortions=2",),
     "BatchNorm statistics train": ("finetune.batchnorm=train",),
     "balanced sampling": ("data.sampling=balanced",),
+    "balanced class weights": ("loss.class_weights=balanced",),
     "two batches a step": ("trainer.accumulate_grad_batches=2",),
 }
 CASES = {**GRID, **TRICKS}
@@ -83,7 +84,7 @@ def judge() -> list[Row]:
     for data in PHOTOS:
         auto = _found(AUTO, data)
         best_case = max((case for case in GRID if _found(case, data)), default=AUTO,
-                        key=lambda case: _mean(_found(case, data), "acc_top1"))  # fmt: skip
+                        key=lambda case: _mean(_found(case, data), "val_acc_top1"))  # fmt: skip
         best, mean_auto = _mean(_found(best_case, data), "acc_top1"), _mean(auto, "acc_top1")
         head, full = (_mean(_found(f"{mode}, standard", data), "acc_top1") for mode in ("head", "full"))
         ece = _mean(auto, "ece")

@@ -105,6 +105,7 @@ class ImageClassifier(L.LightningModule):
         self.val_metrics = ClassificationMetrics(len(self.class_names))
         self.test_metrics = ClassificationMetrics(len(self.class_names))
         self._saved_sums: dict[str, dict[str, Tensor]] = {}
+        self._saved_statistics: list[Tensor] = []
         # Each rank counts its own pictures: DistributedDataParallel must not make the counts equal.
         self._ddp_params_and_buffers_to_ignore = [
             f"{name}.{buffer}"
@@ -184,6 +185,9 @@ class ImageClassifier(L.LightningModule):
         for metrics, sums in self._saved_sums.items():
             getattr(self, metrics).load_sums(sums)
         self._saved_sums = {}
+        for ours, saved in zip(running_statistics(self.net), self._saved_statistics, strict=False):
+            ours.copy_(saved)  # only now: DistributedDataParallel has given all ranks those of the main one
+        self._saved_statistics = []
 
     def on_train_epoch_start(self) -> None:
         """Enter the phase that this epoch belongs to."""
@@ -245,13 +249,16 @@ class ImageClassifier(L.LightningModule):
     # -- checkpoints ---------------------------------------------------------
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep what an epoch has counted so far, each rank its own."""
+        """Keep what an epoch has counted so far, and its running statistics, each rank its own."""
         sums = {name: getattr(self, name).sums() for name in ("train_metrics", "val_metrics")}
         checkpoint["sums"] = from_all(sums)
+        checkpoint["statistics"] = from_all([tensor.clone() for tensor in running_statistics(self.net)])
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Remember the sums until training starts: the precision may cast what is loaded now."""
-        self._saved_sums = checkpoint["sums"][world().rank] if "sums" in checkpoint else {}
+        rank = world().rank
+        if rank < len(checkpoint.get("sums", ())):
+            self._saved_sums, self._saved_statistics = checkpoint["sums"][rank], checkpoint["statistics"][rank]
 
     # -- optimiser -----------------------------------------------------------
 

@@ -184,7 +184,7 @@ class ImageDataModule(L.LightningDataModule):
         dataset = self.dataset("train", augmented=True)
         weights_N = None
         if self.sampling == "balanced":
-            weights_N = 1 / np.asarray(self.index.class_counts("train"))[dataset.images.labels]
+            weights_N = 1 / np.maximum(self.index.class_counts("train"), 1)[dataset.images.labels]
         sampler = EpochSampler(
             len(dataset),
             self.batch_size,

@@ -137,7 +137,8 @@ def outcome(run_dir):
     metrics = json.loads((run_dir / "metrics.json").read_text())
     rows = [line.split(",") for line in (run_dir / "metrics.csv").read_text().splitlines()]
     timed = {rows[0].index(name) for name in ("seconds", "images_per_second", "data_wait_share")}
-    checkpoint = torch.load(run_dir / "checkpoints" / "last.ckpt", weights_only=True)
+    (file,) = (run_dir / "checkpoints").glob("[lf]*.ckpt")  # last.ckpt; finished.ckpt in a folder of its own
+    checkpoint = torch.load(file, weights_only=True)
     return {
         "metrics": {key: value for key, value in metrics.items() if "/" in key},
         "rows": [[cell for number, cell in enumerate(row) if number not in timed] for row in rows],

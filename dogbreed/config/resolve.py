@@ -170,8 +170,8 @@ def _decide_beginning(cfg: DictConfig, decide: Callable[[str, Any], None]) -> No
     decide("finetune.mode", "full")
     if from_scratch and cfg.finetune.mode != "full":
         msg = (
-            f"finetune={cfg.finetune.mode} keeps the backbone as it was, and without pretrained weights it knows "
-            "nothing: use finetune=full, model.pretrained=true or model.weights=FILE."
+            f"finetune={cfg.finetune.mode} builds on what the backbone has learned, and without pretrained weights "
+            "that is nothing: use finetune=full, model.pretrained=true or model.weights=FILE."
         )
         raise UserError(msg)
     for name, value in (SCRATCH_DEFAULTS if from_scratch else PRETRAINED_DEFAULTS).items():
@@ -234,6 +234,9 @@ def _check_values(cfg: DictConfig) -> None:
         raise UserError(msg)
     if cfg.checkpoint_every_s is not None and cfg.checkpoint_every_s < 0:
         msg = f"checkpoint_every_s={cfg.checkpoint_every_s} must be 0 or more seconds, or null."
+        raise UserError(msg)
+    if cfg.data.sampling == "balanced" and cfg.loss.class_weights == "balanced":
+        msg = "data.sampling=balanced and loss.class_weights=balanced correct for the same twice: use one of them."
         raise UserError(msg)
     epochs, steps = cfg.trainer.max_epochs, cfg.trainer.max_steps
     if not isinstance(epochs, int) or epochs < 1:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import lightning as L
@@ -12,7 +13,7 @@ from lightning.pytorch.callbacks import Callback
 from torch import Tensor, nn
 
 from dogbreed.classifier import ImageClassifier
-from dogbreed.distributed import average_over_ranks_
+from dogbreed.distributed import average_over_ranks_, from_all, world
 from dogbreed.errors import UserError
 from dogbreed.nets.finetune import running_statistics
 
@@ -44,6 +45,7 @@ class WeightAverage(Callback):
         self._horizon = horizon
         self._num_updates = 0
         self._average: nn.Module | None = None
+        self._kept: list[Tensor] = []
 
     def decay(self, total_steps: int) -> float:
         """Return what is kept of the average in the next step, 0..1."""
@@ -66,15 +68,16 @@ class WeightAverage(Callback):
 
     def on_validation_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Put the average in the place of the weights; its running statistics are made those of all ranks."""
-        if self._average is not None:
-            average_over_ranks_(running_statistics(self._average))
-        if not trainer.sanity_checking:
-            self._swap(pl_module)
+        average, net = self._pair(pl_module)
+        average_over_ranks_(running_statistics(average))
+        self._kept = [tensor.clone() for tensor in net.state_dict().values()]
+        _copy_into(net, average.state_dict().values())
 
     def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Put the weights back."""
-        if not trainer.sanity_checking:
-            self._swap(pl_module)
+        _, net = self._pair(pl_module)
+        _copy_into(net, self._kept)
+        self._kept = []
 
     def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
         """Save the average as the network, and the weights that training goes on from beside it."""
@@ -83,6 +86,7 @@ class WeightAverage(Callback):
         theirs = {f"net.{name}": tensor for name, tensor in average.state_dict().items()}
         checkpoint["training_state_dict"] = {name: state[name] for name in theirs}
         checkpoint["average_num_updates"] = self._num_updates
+        checkpoint["average_statistics"] = from_all([tensor.clone() for tensor in running_statistics(average)])
         state.update(theirs)
 
     def on_load_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
@@ -92,6 +96,10 @@ class WeightAverage(Callback):
         # Lightning has loaded the average already.
         self._average = _copy_of(pl_module)
         self._num_updates = checkpoint["average_num_updates"]
+        for ours, saved in zip(
+            running_statistics(self._average), checkpoint["average_statistics"][world().rank], strict=True
+        ):
+            ours.copy_(saved)
         pl_module.load_state_dict(checkpoint["training_state_dict"], strict=False)
 
     def _pair(self, pl_module: L.LightningModule) -> tuple[nn.Module, nn.Module]:
@@ -99,13 +107,11 @@ class WeightAverage(Callback):
         assert self._average is not None
         return self._average, pl_module.net
 
-    def _swap(self, pl_module: L.LightningModule) -> None:
-        average, net = self._pair(pl_module)
-        with torch.no_grad():
-            for theirs, ours in zip(average.state_dict().values(), net.state_dict().values(), strict=True):
-                kept = ours.clone()
-                ours.copy_(theirs)
-                theirs.copy_(kept)
+
+@torch.no_grad()
+def _copy_into(net: nn.Module, tensors: Iterable[Tensor]) -> None:
+    for ours, theirs in zip(net.state_dict().values(), tensors, strict=True):
+        ours.copy_(theirs)
 
 
 def _copy_of(pl_module: L.LightningModule) -> nn.Module:

@@ -54,7 +54,7 @@ def admit(cfg: DictConfig, folder: RunFolder, mine: Fingerprint, state: dict[str
         UserError: the folder belongs to another run, or its checkpoint is damaged.
     """
     resume = str(cfg.get("resume", "auto"))
-    if resume not in ("auto", "never") and Path(resume).expanduser().absolute() != folder.path.absolute():
+    if resume not in ("auto", "never") and Path(resume).expanduser().resolve() != folder.path.resolve():
         msg = f"resume={resume}: this run is to go to {folder.path}; name the same folder, or resume=auto."
         raise UserError(msg)
     last, best = folder.checkpoints / LAST, folder.checkpoints / BEST

@@ -138,6 +138,8 @@ def build_trainer(cfg: DictConfig, folder: RunFolder, callbacks: Sequence[Callba
     except (MisconfigurationException, ValueError) as error:
         msg = f"Lightning refuses the trainer.* keys: {str(error).splitlines()[0]}"
         raise UserError(msg) from error
+    # It asks the device in every step of several ranks whether SIGTERM has come; fit/stop.py knows.
+    trainer.fit_loop.epoch_loop._broadcast_sigterm_tensor = lambda: None  # type: ignore[method-assign]  # noqa: SLF001
     return trainer
 
 

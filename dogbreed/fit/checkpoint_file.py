@@ -14,7 +14,7 @@ from dogbreed.distributed import from_main
 from dogbreed.errors import UserError
 from dogbreed.files import disk_errors, replacing
 
-BEST, LAST = "best.ckpt", "last.ckpt"
+BEST, LAST, FINISHED = "best.ckpt", "last.ckpt", "finished.ckpt"
 
 # Where a checkpoint says what run it belongs to and how far that was.
 RUN_KEY = "run"

@@ -19,6 +19,7 @@ from lightning.pytorch.callbacks import Checkpoint
 
 from dogbreed.datamodule import ImageDataModule
 from dogbreed.distributed import any_rank, from_all, world
+from dogbreed.errors import UserError
 from dogbreed.fit.checkpoint_file import BEST, LAST, RUN_KEY
 from dogbreed.fit.stop import StopSignals
 
@@ -53,6 +54,7 @@ class Checkpoints(Checkpoint):
         self.best_epoch: int | None = None
         self.earlier_s = 0.0  # seconds that earlier calls have spent on this run
         self._best_value: float | None = None
+        self._latest_value: float | None = None
         self._objective = objective
         self._sign = 1.0 if mode == "max" else -1.0
         self._every_s = every_s
@@ -82,16 +84,22 @@ class Checkpoints(Checkpoint):
         if not _can_go_on_from(trainer, batch_idx):
             return
         is_time = self._every_s is not None and time.monotonic() - self._saved_s >= self._every_s
-        if _any_rank(trainer, self._stop.is_requested or is_time, batch_idx):
+        stops = self._stop.is_requested  # read once: a signal between the two questions would stop without saving
+        if _any_rank(trainer, stops or is_time, within_epoch=True):
             self._save(trainer, self.last, batch=batch_idx + 1)
-        if _any_rank(trainer, self._stop.is_requested, batch_idx):
+        if _any_rank(trainer, stops, within_epoch=True):
             raise KeyboardInterrupt
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Remember the objective's value for the end of the epoch, which may come after a break."""
+        value = trainer.callback_metrics.get(self._objective)
+        self._latest_value = None if value is None else float(value)
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Save the epoch, first as the best if it is: a best one too new does no harm, one too old does."""
-        value = trainer.callback_metrics.get(self._objective)
-        if value is not None and self._is_better(float(value)):
-            self._best_value, self.best_epoch = float(value), trainer.current_epoch
+        value, self._latest_value = self._latest_value, None
+        if value is not None and self._is_better(value):
+            self._best_value, self.best_epoch = value, trainer.current_epoch
             self._save(trainer, self.best, batch=0)
         self._save(trainer, self.last, batch=0)
         if _any_rank(trainer, self._stop.is_requested):
@@ -129,6 +137,7 @@ class Checkpoints(Checkpoint):
             return  # somebody else's checkpoint
         checkpoint[RUN_KEY] = {
             "fingerprint": self._fingerprint,
+            "num_ranks": world().num_ranks,
             "seed": getattr(trainer.datamodule, "seed", None),  # type: ignore[attr-defined]
             "seconds": self.earlier_s + time.monotonic() - self._started_s,
             **self._position,
@@ -140,6 +149,12 @@ class Checkpoints(Checkpoint):
     def on_load_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
         """Take up a run where it was."""
         run = checkpoint.get(RUN_KEY, {})
+        if run and run["num_ranks"] != world().num_ranks:
+            msg = (
+                f"{self.last} was written by {run['num_ranks']} processes, and these are {world().num_ranks}: set "
+                "trainer.devices as it was, or start anew with resume=never."
+            )
+            raise UserError(msg)
         self.earlier_s = run.get("seconds", 0.0)
         self._random_states = checkpoint["random_states"][world().rank] if run else {}
         trainer.should_stop = run.get("is_finished", False)
@@ -150,11 +165,12 @@ class Checkpoints(Checkpoint):
 
     def state_dict(self) -> dict[str, Any]:
         """Keep which one is best; not where it is, for folders move."""
-        return {"best_value": self._best_value, "best_epoch": self.best_epoch}
+        return {"best_value": self._best_value, "best_epoch": self.best_epoch, "latest_value": self._latest_value}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Know which one is best."""
         self._best_value, self.best_epoch = state_dict["best_value"], state_dict["best_epoch"]
+        self._latest_value = state_dict["latest_value"]
 
 
 def _can_go_on_from(trainer: L.Trainer, batch_idx: int) -> bool:
@@ -173,11 +189,11 @@ def _is_finished(trainer: L.Trainer) -> bool:
     return trainer.should_stop or is_over or 0 <= trainer.max_steps <= trainer.global_step
 
 
-def _any_rank(trainer: L.Trainer, wish: bool, batch_idx: int | None = None) -> bool:  # noqa: FBT001 -- a state
+def _any_rank(trainer: L.Trainer, wish: bool, *, within_epoch: bool = False) -> bool:  # noqa: FBT001 -- a state
     """Have all processes decide alike; within an epoch they talk only as often as is logged."""
     if trainer.world_size == 1:
         return wish
-    if batch_idx is not None and batch_idx % max(1, trainer.log_every_n_steps):  # type: ignore[attr-defined]
+    if within_epoch and trainer.global_step % max(1, trainer.log_every_n_steps):  # type: ignore[attr-defined]
         return False
     return any_rank(wish)
 

@@ -37,6 +37,6 @@ class EarlyStopping(LightningEarlyStopping):
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Say that, and why, the run has ended early."""
         super().on_train_end(trainer, pl_module)
-        if self.stopped_epoch:
+        if self.wait_count >= self.patience:
             log.info("stopped after epoch %d: %s got no better for %d validations",
                      self.stopped_epoch + 1, self.monitor, self.patience)  # fmt: skip

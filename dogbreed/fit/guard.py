@@ -65,7 +65,7 @@ class LossGuard(Callback):
 
     Losses and indices stay where they are until they are looked at: every so many
     steps, at the end of an epoch, and before any checkpoint is written, which so never
-    holds damaged weights.
+    holds weights that are no numbers.
 
     Args:
         suspects: For the sentence.
@@ -92,8 +92,16 @@ class LossGuard(Callback):
             self.check(trainer)
 
     def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Let no damaged weights into a checkpoint."""
+        """Let no weights into a checkpoint that are no numbers; a step may spoil them after a loss that was one."""
         self.check(trainer)
+        weights = [tensor for tensor in checkpoint["state_dict"].values() if tensor.is_floating_point()]
+        if not all(flag.item() for flag in [tensor.isfinite().all() for tensor in weights]):
+            msg = (
+                f"The weights are no numbers any more after step {trainer.global_step} (epoch "
+                f"{trainer.current_epoch + 1}): {self._suspects.cause(trainer.global_step)}. Checkpoints from before "
+                "are kept."
+            )
+            raise FinalError(msg)
 
     def check(self, trainer: L.Trainer) -> None:
         """Look at the losses since the last look.

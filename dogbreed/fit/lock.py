@@ -18,8 +18,8 @@ from typing import Any
 
 from dogbreed.errors import UserError
 
-# File systems that know no locks.
-_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
+# File systems that know no locks, or (NFS: EBADF) none on folders.
+_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EBADF)
 
 _held: set[int] = set()
 _reserved: dict[Path, RunLock] = {}

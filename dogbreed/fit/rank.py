@@ -24,6 +24,7 @@ def main() -> int:
     _die_with(int(os.environ[SUPERVISOR]))
     from torch.distributed import PrefixStore, TCPStore
 
+    from dogbreed.files import disk_errors
     from dogbreed.fit.run import run_in
     from dogbreed.fit.stop import StopSignals
 
@@ -33,7 +34,8 @@ def main() -> int:
     run_store = PrefixStore(RUN, store)
     task = pickle.load(sys.stdin.buffer)  # noqa: S301 -- from our supervisor, through a pipe
     try:
-        with joined(run_store), StopSignals() as stop, shared_fate():
+        on_disk = disk_errors(task["run_dir"], "hydra.run.dir=DIR")
+        with joined(run_store), StopSignals() as stop, shared_fate(), on_disk:
             result = run_in(**task, stop=stop)
     except (KeyboardInterrupt, Exception) as error:  # noqa: BLE001 -- the supervisor tells it
         failure = Failure.of(error)

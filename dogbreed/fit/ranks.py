@@ -172,7 +172,8 @@ def _judge(ranks: list[_Rank], store: Store, *, is_interrupted: bool) -> None:
     """Raise what ended the run, unless it ended well."""
     if store.check(["result"]):  # all is done, even if a library's cleaning up has crashed
         return
-    if is_interrupted:
+    first = Failure.noted(PrefixStore(RUN, store))
+    if is_interrupted and (first is None or first.kind in ("interrupted", "traceback")):
         raise KeyboardInterrupt
     # One that dies without a word is never the consequence of another's failure.
     for rank in ranks:
@@ -182,7 +183,6 @@ def _judge(ranks: list[_Rank], store: Store, *, is_interrupted: bool) -> None:
             if words := rank.last_words():
                 error.add_note(f"\nIts last lines:\n{words}")
             raise error
-    first = Failure.noted(PrefixStore(RUN, store))
     assert first is not None
     raise first.as_error()
 

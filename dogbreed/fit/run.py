@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import math
 import textwrap
@@ -17,10 +18,10 @@ from typing import Any
 import lightning as L
 import torch
 from lightning.pytorch.trainer.states import TrainerStatus
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from dogbreed.classifier import ImageClassifier
-from dogbreed.config import auto_lr, local_devices, objectives, resolve
+from dogbreed.config import auto_lr, check_present, local_devices, objectives, resolve
 from dogbreed.datamodule import ImageDataModule
 from dogbreed.distributed import copy_from_main_, from_main, is_main, joined, shared_fate, world
 from dogbreed.errors import UserError
@@ -75,7 +76,8 @@ def fit_run(cfg: DictConfig, run_dir: str | Path, *, is_trial: bool = False) -> 
     """
     with joined(), ExitStack() as stack:
         # Under torchrun each rank comes here, and rank 0's word counts.
-        cfg, run_dir, is_trial = from_main(lambda: (cfg, Path(run_dir), is_trial))
+        cfg, run_dir, is_trial = from_main(lambda: (copy.deepcopy(cfg), Path(run_dir), is_trial))
+        check_present(cfg)
         folder = _folder(cfg, run_dir, is_trial=is_trial)
         stack.enter_context(saying_how_to_go_on(cfg, folder, is_trial=is_trial))
         stop = stack.enter_context(StopSignals())
@@ -84,6 +86,7 @@ def fit_run(cfg: DictConfig, run_dir: str | Path, *, is_trial: bool = False) -> 
             resolved, _ = from_main(lambda: resolve(cfg, is_trial=is_trial))
             if local_devices(resolved) == 1 or world().is_started:
                 return run_in(cfg, run_dir, beginning, stop, is_trial=is_trial)
+            OmegaConf.resolve(cfg)  # ranks do not know Hydra's own values
             task = {"cfg": cfg, "run_dir": run_dir, "is_trial": is_trial, "beginning": beginning}
             metrics, objective = supervise(task, local_devices(resolved))
             return RunResult(metrics, objective, folder.path, folder.model)
@@ -123,6 +126,7 @@ def run_in(cfg: DictConfig, run_dir: Path, beginning: Beginning, stop: StopSigna
         metrics = final_metrics(outcome, record, seconds)
         show_outcome(trainer.loggers, outcome.results, metrics, data.class_names, trainer.global_step)
         write_down(cfg, folder, classifier, data, outcome, metrics, record, best_epoch)
+        folder.retire_checkpoint()
         report(folder, outcome, metrics, data.class_names)
         return metrics
 
@@ -140,8 +144,8 @@ def _beginning(cfg: DictConfig, folder: RunFolder) -> Iterator[Beginning]:
 
 def _folder(cfg: DictConfig, run_dir: Path, *, is_trial: bool) -> RunFolder:
     # Trials would write over each other's checkpoints.
-    checkpoint_dir = Path(cfg.checkpoint_dir, run_dir.name) if cfg.checkpoint_dir and is_trial else cfg.checkpoint_dir
-    return RunFolder(run_dir, checkpoint_dir)
+    checkpoint_dir = Path(str(cfg.checkpoint_dir)) if cfg.checkpoint_dir is not None else None
+    return RunFolder(run_dir, checkpoint_dir / run_dir.name if checkpoint_dir and is_trial else checkpoint_dir)
 
 
 def _announce(cfg: DictConfig, decided: dict[str, Any], folder: RunFolder, beginning: Beginning) -> None:
@@ -203,7 +207,7 @@ def _fit(
     except SystemExit as error:  # Lightning's answer to Ctrl-C
         raise KeyboardInterrupt from error
     except Exception as error:
-        if stop.is_requested:  # the signal has killed a loader process, too
+        if stop.is_requested and not isinstance(error, UserError):  # the signal has killed a loader process, too
             raise KeyboardInterrupt from error
         raise
     if trainer.state.status == TrainerStatus.INTERRUPTED:

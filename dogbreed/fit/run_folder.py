@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from dogbreed.errors import FinalError, UserError, sentence_of
 from dogbreed.files import disk_errors, read_json, remove_unfinished, write_json
-from dogbreed.fit.checkpoint_file import BEST, LAST
+from dogbreed.fit.checkpoint_file import BEST, FINISHED, LAST
 from dogbreed.fit.lock import hold_folder, release_folder, take_lock
 from dogbreed.machine import source_revision, versions
 
@@ -119,6 +119,12 @@ class RunFolder:
     def state(self) -> dict[str, Any]:
         """Return ``run.json``; empty where there is none or it is damaged."""
         return read_json(self._state_json)
+
+    def retire_checkpoint(self) -> None:
+        """Rename the last checkpoint of a finished run where other runs may come to look for one to go on from."""
+        last = self.checkpoints / LAST
+        if self.checkpoints.parent != self.path and last.exists():
+            last.replace(last.with_name(FINISHED))
 
     def _try_checkpoints(self) -> None:
         """Find out now, not after an epoch, whether checkpoints can be written."""

@@ -79,12 +79,15 @@ def backbone_layers(net: nn.Module) -> tuple[dict[str, int], int]:
     """Number the layers of the backbone from the input to the head, as timm groups them.
 
     Returns:
-        Layer by parameter name, from 0 at the input, without the head's own; and how many layers there are.
+        Layer by parameter name, from 0 at the input, without the head's own; and how many layers there are: 1
+        where timm does not say.
     """
     from timm.models._manipulate import group_with_matcher
 
     head = {id(p) for module in head_modules(net) for p in module.parameters()}
     named = [(name, p) for name, p in net.named_parameters() if id(p) not in head]
+    if not hasattr(net, "group_matcher"):
+        return {name: 0 for name, _ in named}, 1
     matcher = net.group_matcher(coarse=False)  # type: ignore[operator]
     layer_of: dict[str, int] = group_with_matcher(iter(named), matcher, reverse=True)
     used = sorted(set(layer_of.values()))  # a matcher may leave numbers out, and the head's is gone

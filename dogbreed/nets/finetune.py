@@ -67,14 +67,15 @@ class FinetuneSettings:
     def describe(self) -> str:
         """Say in a few words what trains, and how fast."""
         scale = f"{self.backbone_lr_scale:g}"
+        alone = f"{self.head_epochs} epoch{'s' * (self.head_epochs > 1)}"
         return {
             "head": "the last layer trains, the backbone stays as it came",
             "full": f"everything trains, the backbone at {scale} of the head's rate",
-            "head_then_full": f"the last layer for {self.head_epochs} epochs, then everything, the backbone at {scale} "
+            "head_then_full": f"the last layer for {alone}, then everything, the backbone at {scale} "
             "of the head's rate",
             "layer_decay": f"everything trains, the backbone at {scale} of the head's rate, each lower layer at "
             f"{self.layer_decay:g} of the one above",
-            "discriminative": f"the last layer for {self.head_epochs} epochs, then the upper half of the backbone at "
+            "discriminative": f"the last layer for {alone}, then the upper half of the backbone at "
             f"{scale} and the lower half at {self.backbone_lr_scale**2:g} of the head's rate",
         }[self.mode]
 

@@ -116,6 +116,9 @@ def build_param_groups(net: nn.Module, optim: OptimSettings, finetune: FinetuneS
         input upwards where its layers have several rates; ``…_no_decay`` for what is not decayed.
     """
     layer_of, num_layers = backbone_layers(net)
+    if num_layers == 1 and finetune.mode in ("layer_decay", "discriminative"):
+        msg = f"finetune={finetune.mode} needs to know the layers of the network, which timm does not say: use full."
+        raise UserError(msg)
     rates = sorted({finetune.lr_scale(layer, num_layers) for layer in layer_of.values()})
     members: dict[tuple[str, bool], list[nn.Parameter]] = {}
     lrs = {"head": optim.lr}

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 
 import children
 import pytest
@@ -24,7 +25,7 @@ def test_two_devices_go_on_as_if_nothing_had_been(tree, tmp_path, how):
         "model.dropout=0.3",
         "augment.mix.probability=0.5",
         "ema=default",
-        "data.batch_size=4",
+        "data.batch_size=2",
         "trainer.devices=2",
         "trainer.max_epochs=6",
         "trainer.log_every_n_steps=1",
@@ -36,6 +37,7 @@ def test_two_devices_go_on_as_if_nothing_had_been(tree, tmp_path, how):
     said = tmp_path / "run.out"
     process = children.start(options, run_dir)
     children.wait_for("epoch 3/6", said, process)
+    time.sleep(0.1)  # somewhere within the next epoch
     os.kill(process.pid, how)
     assert children.end(process) == (-signal.SIGKILL if how == signal.SIGKILL else 130), said.read_text()
     assert children.run(options, run_dir) == 0, said.read_text()

@@ -201,6 +201,16 @@ def test_checkpoints_can_live_elsewhere(tree, tmp_path):
     assert not (tmp_path / "run" / "checkpoints").exists()
 
 
+def test_a_finished_runs_checkpoints_are_no_beginning(tree, tmp_path):
+    cfg = quick(tree, f"checkpoint_dir='{tmp_path / 'kept'}'")
+    first = fit_run(cfg, tmp_path / "first")
+    assert {path.name for path in (tmp_path / "kept").iterdir()} == {"best.ckpt", "finished.ckpt"}
+    second = fit_run(cfg, tmp_path / "second")
+    assert second.metrics["images_per_second"] != first.metrics["images_per_second"]  # trained, not just measured
+    assert numbers(second.metrics) == numbers(first.metrics)
+    assert fit_run(quick(tree, f"checkpoint_dir='{tmp_path / 'kept'}'", "seed=5"), tmp_path / "third").metrics
+
+
 def test_trials_do_not_share_their_checkpoints(tree, tmp_path):
     fit_run(quick(tree, f"checkpoint_dir='{tmp_path / 'kept'}'"), tmp_path / "7", is_trial=True)
     assert (tmp_path / "kept" / "7" / "best.ckpt").is_file()
