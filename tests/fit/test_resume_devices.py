@@ -25,7 +25,7 @@ def test_two_devices_go_on_as_if_nothing_had_been(tree, tmp_path, how):
         "model.dropout=0.3",
         "augment.mix.probability=0.5",
         "ema=default",
-        "data.batch_size=2",
+        "data.batch_size=4",
         "trainer.devices=2",
         "trainer.max_epochs=6",
         "trainer.log_every_n_steps=1",
