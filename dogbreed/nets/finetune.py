@@ -70,7 +70,9 @@ class FinetuneSettings:
         alone = f"{self.head_epochs} epoch{'s' * (self.head_epochs > 1)}"
         return {
             "head": "the last layer trains, the backbone stays as it came",
-            "full": f"everything trains, the backbone at {scale} of the head's rate",
+            "full": "everything trains at one rate"
+            if self.backbone_lr_scale == 1
+            else f"everything trains, the backbone at {scale} of the head's rate",
             "head_then_full": f"the last layer for {alone}, then everything, the backbone at {scale} "
             "of the head's rate",
             "layer_decay": f"everything trains, the backbone at {scale} of the head's rate, each lower layer at "
