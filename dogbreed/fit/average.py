@@ -68,6 +68,8 @@ class WeightAverage(Callback):
 
     def on_validation_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Put the average in the place of the weights; its running statistics are made those of all ranks."""
+        if self._average is None:  # validation without training
+            return
         average, net = self._pair(pl_module)
         average_over_ranks_(running_statistics(average))
         self._kept = [tensor.clone() for tensor in net.state_dict().values()]
@@ -75,9 +77,9 @@ class WeightAverage(Callback):
 
     def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Put the weights back."""
-        _, net = self._pair(pl_module)
-        _copy_into(net, self._kept)
-        self._kept = []
+        if self._kept:
+            _copy_into(self._pair(pl_module)[1], self._kept)
+            self._kept = []
 
     def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
         """Save the average as the network, and the weights that training goes on from beside it."""

@@ -95,7 +95,7 @@ class LossGuard(Callback):
         """Let no weights into a checkpoint that are no numbers; a step may spoil them after a loss that was one."""
         self.check(trainer)
         weights = [tensor for tensor in checkpoint["state_dict"].values() if tensor.is_floating_point()]
-        if not all(flag.item() for flag in [tensor.isfinite().all() for tensor in weights]):
+        if not torch.stack([tensor.isfinite().all() for tensor in weights]).all():
             msg = (
                 f"The weights are no numbers any more after step {trainer.global_step} (epoch "
                 f"{trainer.current_epoch + 1}): {self._suspects.cause(trainer.global_step)}. Checkpoints from before "

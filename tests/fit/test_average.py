@@ -90,6 +90,13 @@ def test_half_precision_is_averaged_in_full(tree):
     assert average._average.fc.weight.dtype == torch.float32
 
 
+def test_validation_without_training_is_of_the_weights_as_they_are(tree):
+    model, data, trainer = make(tree, 1, WeightAverage())
+    before = model.net.fc.weight.detach().clone()
+    trainer.validate(model, data, verbose=False)
+    assert torch.equal(model.net.fc.weight, before)
+
+
 def test_counters_are_copied():
     old, new = torch.nn.BatchNorm2d(2), torch.nn.BatchNorm2d(2)
     new.num_batches_tracked += 7
