@@ -20,6 +20,7 @@ import torch
 from lightning.pytorch.trainer.states import TrainerStatus
 from omegaconf import DictConfig, OmegaConf
 
+from dogbreed.allocator import keeping_freed_memory
 from dogbreed.classifier import ImageClassifier
 from dogbreed.config import auto_lr, check_present, local_devices, objectives, resolve
 from dogbreed.datamodule import ImageDataModule
@@ -92,6 +93,7 @@ def fit_run(cfg: DictConfig, run_dir: str | Path, *, is_trial: bool = False) -> 
             return RunResult(metrics, objective, folder.path, folder.model)
 
 
+@keeping_freed_memory()
 def run_in(cfg: DictConfig, run_dir: Path, beginning: Beginning, stop: StopSignals, *, is_trial: bool) -> RunResult:
     """Do all of a run's work in this process, alone or as one rank of several; the folder is held by the caller.
 
