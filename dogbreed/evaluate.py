@@ -45,7 +45,6 @@ def evaluate(cfg: DictConfig) -> dict[str, float]:
     Raises:
         UserError: no finished run, no such split, or other classes than the model's.
     """
-    from dogbreed.allocator import keeping_freed_memory
     from dogbreed.config import check_present, check_types
     from dogbreed.files import write_csv, write_json
     from dogbreed.fit.evaluation import TABLE_METRICS, evaluate_split
@@ -61,8 +60,7 @@ def evaluate(cfg: DictConfig) -> dict[str, float]:
     for sentence in index.report.warnings():
         log.warning("data    %s", sentence)
     loader = data.eval_dataloader(cfg.split)
-    with keeping_freed_memory():
-        result = evaluate_split(model.net, model.preprocessing, loader, cfg.split, len(model.class_names))
+    result = evaluate_split(model.net, model.preprocessing, loader, cfg.split, len(model.class_names))
 
     # Beside the model folder, which others read and nobody adds to.
     stamp = datetime.now().astimezone().strftime("%Y-%m-%d_%H-%M-%S-%f")

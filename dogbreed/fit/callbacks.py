@@ -5,6 +5,7 @@ from __future__ import annotations
 import lightning as L
 import torch
 from lightning.pytorch.callbacks import Callback
+from torch.utils.data import DataLoader
 
 from dogbreed.distributed import world
 from dogbreed.fit.board import SampleImages
@@ -24,7 +25,20 @@ def build_callbacks(guard: LossGuard, record: EpochRecord, checkpoints: Checkpoi
     Returns:
         Callbacks for a Trainer.
     """
-    return [guard, record, RunProgress(record), SampleImages(), checkpoints]
+    return [EarlyWorkers(), guard, record, RunProgress(record), SampleImages(), checkpoints]
+
+
+class EarlyWorkers(Callback):
+    """Start validation's loader processes before training fills the memory.
+
+    A process that is forked later shares all of it, and each page that training then writes to is copied once.
+    """
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Start them; they wait, and keep their first batches ready."""
+        loader = trainer.val_dataloaders
+        if isinstance(loader, DataLoader) and loader.persistent_workers:
+            iter(loader)
 
 
 class OwnRandomness(Callback):

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from dogbreed.allocator import keeping_freed_memory
 from dogbreed.data.dataset import Batch
 from dogbreed.data.index import ImageIndex
 from dogbreed.data.preprocess import Preprocessing
@@ -172,6 +173,7 @@ class SplitResult:
         return format_table(columns, [[row[name] for name in names] for row in rows])
 
 
+@keeping_freed_memory()
 @torch.inference_mode()
 def evaluate_split(
     net: nn.Module, preprocessing: Preprocessing, loader: Iterable[Batch], split: str, num_classes: int

@@ -93,7 +93,6 @@ def fit_run(cfg: DictConfig, run_dir: str | Path, *, is_trial: bool = False) -> 
             return RunResult(metrics, objective, folder.path, folder.model)
 
 
-@keeping_freed_memory()
 def run_in(cfg: DictConfig, run_dir: Path, beginning: Beginning, stop: StopSignals, *, is_trial: bool) -> RunResult:
     """Do all of a run's work in this process, alone or as one rank of several; the folder is held by the caller.
 
@@ -188,6 +187,7 @@ def _build_guard(cfg: DictConfig) -> LossGuard:
     return LossGuard(suspects, cfg.trainer.log_every_n_steps)
 
 
+@keeping_freed_memory()
 def _fit(
     trainer: L.Trainer,
     classifier: ImageClassifier,
