@@ -43,3 +43,11 @@ def run(command: list[str]) -> float:
         msg = f"{command} ended with {done.returncode}:\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
         raise RuntimeError(msg)
     return seconds
+
+
+def notebook_loop(folder: Path, epochs: int, seed: int) -> Timed:
+    """Run the peer of `benchmarks.notebook_loop` in a process of its own; wall time with everything."""
+    command = [sys.executable, "-m", "benchmarks.notebook_loop", str(folder), str(WEIGHTS), str(epochs), str(seed)]
+    started = time.perf_counter()
+    done = subprocess.run(command, cwd=TOP, capture_output=True, text=True, check=True)
+    return Timed(time.perf_counter() - started, json.loads(done.stdout.splitlines()[-1]))

@@ -1,13 +1,9 @@
 """`finetune=head` on real photographs: accuracy and wall time beside the notebooks' loop, three seeds each."""
 
-import json
-import subprocess
-import sys
 import tempfile
-import time
 from pathlib import Path
 
-from benchmarks.commands import PHOTOS, TOP, WEIGHTS, Timed, train
+from benchmarks.commands import PHOTOS, WEIGHTS, Timed, notebook_loop, train
 from benchmarks.record import Row, mean
 
 SEEDS = (0, 1, 2)
@@ -27,7 +23,7 @@ def run() -> list[Row]:
         ours, peers = [], []
         for seed in SEEDS:
             ours.append(_ours(folder, seed))
-            peers.append(_notebook_loop(folder, seed))
+            peers.append(notebook_loop(folder, EPOCHS, seed))
             rows.append(_row(f"{name}, test top-1, seed {seed}", _accuracy(ours[-1:]), _accuracy(peers[-1:])))
             print(f"  {rows[-1].case}: ours {rows[-1].ours:.3f} in {ours[-1].seconds:.0f} s, "
                   f"notebook loop {rows[-1].peer:.3f} in {peers[-1].seconds:.0f} s", flush=True)  # fmt: skip
@@ -62,10 +58,3 @@ def _ours(folder: Path, seed: int) -> Timed:
             f"seed={seed}",
             run_dir=Path(scratch, "run"),
         )
-
-
-def _notebook_loop(folder: Path, seed: int) -> Timed:
-    command = [sys.executable, "-m", "benchmarks.notebook_loop", str(folder), str(WEIGHTS), str(EPOCHS), str(seed)]
-    started = time.perf_counter()
-    done = subprocess.run(command, cwd=TOP, capture_output=True, text=True, check=True)
-    return Timed(time.perf_counter() - started, json.loads(done.stdout.splitlines()[-1]))
