@@ -2,6 +2,7 @@
 
 import logging
 import os
+import signal
 import socket
 import sys
 from pathlib import Path
@@ -35,6 +36,12 @@ def _own_caches(tmp_path_factory):
     # Nets this small compute no faster on several threads, and threads of several processes are in each other's way.
     os.environ["OMP_NUM_THREADS"] = "1"
     torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _heard_signals():
+    """Let Ctrl-C be heard where the tests run in a shell's background, in which it is ignored."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
