@@ -155,3 +155,14 @@ def _bits(tensors):
     import torch
 
     return {name: tensor.flatten().view(torch.uint8).numpy().tobytes() for name, tensor in tensors.items()}
+
+
+def said(run_dir):
+    return run_dir.with_name(f"{run_dir.name}.out").read_text()
+
+
+def check_goes_on(options, run_dir, expected):
+    assert run(options, run_dir) == 0, said(run_dir)
+    assert outcome(run_dir) == expected
+    assert not list(run_dir.rglob(".*.ckpt.*"))
+    assert json.loads((run_dir / "run.json").read_text())["state"] == "completed"

@@ -1,10 +1,13 @@
 """Pictures, places and small configurations that tests share."""
 
+import csv
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
+
+from dogbreed import compose
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 PHOTOS = SHARED / "data"
@@ -41,3 +44,13 @@ def make_tree(root: Path, counts: dict[str, int]) -> Path:
                 seed += 1
                 save_picture(root / split / name / f"{name}_{number}.jpg", color, seed)
     return root
+
+
+def compose_quick(root, *more):
+    """Compose a run of seconds on a folder of pictures."""
+    return compose([*QUICK, "data=folder", f"data.root='{root}'", *more])
+
+
+def rows_of(file):
+    with file.open(newline="", encoding="utf-8") as stream:
+        return list(csv.DictReader(stream))

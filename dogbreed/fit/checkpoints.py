@@ -20,7 +20,8 @@ from lightning.pytorch.callbacks import Checkpoint
 from dogbreed.datamodule import ImageDataModule
 from dogbreed.distributed import any_rank, from_all, world
 from dogbreed.errors import UserError
-from dogbreed.fit.checkpoint_file import BEST, LAST, RUN_KEY
+from dogbreed.fit.checkpoint_file import RUN_KEY
+from dogbreed.fit.names import BEST, LAST
 from dogbreed.fit.stop import StopSignals
 
 

@@ -18,6 +18,7 @@ from dogbreed.errors import UserError
 from dogbreed.files import read_json
 from dogbreed.fit.fingerprint import Fingerprint, config_hash, data_hash, fingerprint_of
 from dogbreed.fit.lock import LockedError, RunLock
+from dogbreed.fit.names import LAST, RUN_JSON, RUN_LOCK, checkpoint_dir
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 UNFINISHED = ("running", "interrupted", "failed")
-RUN_JSON, RUN_LOCK, LAST = "run.json", "run.lock", "last.ckpt"
 
 
 class ResumeLookup(Callback):
@@ -99,7 +99,7 @@ def check_fingerprint(theirs: Any, mine: Fingerprint, place: Path) -> None:
 
 
 def _check_folder(folder: Path, config: DictConfig) -> None:
-    if (_checkpoint_dir(config, folder) / LAST).exists():
+    if (checkpoint_dir(config, folder) / LAST).exists():
         check_run(read_json(folder / RUN_JSON), fingerprint_of(config), folder, str(config.resume))
 
 
@@ -140,13 +140,9 @@ def _interrupted(parent: Path, config: str, cfg: DictConfig) -> Iterator[Path]:
     for folder in newest_first:
         state = states[folder]
         is_same = (state.get("fingerprint") or [""])[0] == config and state.get("state") in UNFINISHED
-        has_checkpoint = (_checkpoint_dir(cfg, folder) / LAST).exists()
+        has_checkpoint = (checkpoint_dir(cfg, folder) / LAST).exists()
         if is_same and has_checkpoint and state.get("is_resumable") is not False:
             yield folder
-
-
-def _checkpoint_dir(cfg: DictConfig, folder: Path) -> Path:
-    return Path(str(cfg.checkpoint_dir)).expanduser() if cfg.get("checkpoint_dir") else folder / "checkpoints"
 
 
 def _run_dir(config: DictConfig) -> Path:

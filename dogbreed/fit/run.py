@@ -35,6 +35,7 @@ from dogbreed.fit.checkpoint_file import read_checkpoint
 from dogbreed.fit.checkpoints import Checkpoints
 from dogbreed.fit.fingerprint import fingerprint_of
 from dogbreed.fit.guard import LossGuard, Suspects
+from dogbreed.fit.names import checkpoint_dir
 from dogbreed.fit.outcome import final_metrics, measure, report, write_down
 from dogbreed.fit.ranks import supervise
 from dogbreed.fit.record import EpochRecord
@@ -144,9 +145,7 @@ def _beginning(cfg: DictConfig, folder: RunFolder) -> Iterator[Beginning]:
 
 
 def _folder(cfg: DictConfig, run_dir: Path, *, is_trial: bool) -> RunFolder:
-    # Trials would write over each other's checkpoints.
-    checkpoint_dir = Path(str(cfg.checkpoint_dir)) if cfg.checkpoint_dir is not None else None
-    return RunFolder(run_dir, checkpoint_dir / run_dir.name if checkpoint_dir and is_trial else checkpoint_dir)
+    return RunFolder(run_dir, checkpoint_dir(cfg, run_dir, is_trial=is_trial))
 
 
 def _announce(cfg: DictConfig, decided: dict[str, Any], folder: RunFolder, beginning: Beginning) -> None:

@@ -12,15 +12,15 @@ from typing import Any, TypeVar
 
 from dogbreed.errors import FinalError, UserError, sentence_of
 from dogbreed.files import disk_errors, read_json, remove_unfinished, write_json
-from dogbreed.fit.checkpoint_file import BEST, FINISHED, LAST
 from dogbreed.fit.lock import hold_folder, release_folder, take_lock
+from dogbreed.fit.names import BEST, CHECKPOINTS, FINISHED, LAST, RUN_JSON, RUN_LOCK
 from dogbreed.machine import source_revision, versions
 
 T = TypeVar("T")
 
 # What a run writes here and may have left half when it was killed.
 _FILES = (
-    *("run.json", "metrics.json", "metrics.csv", "splits.csv", "predictions.csv", "classes.csv", "confusion.csv"),
+    *(RUN_JSON, "metrics.json", "metrics.csv", "splits.csv", "predictions.csv", "classes.csv", "confusion.csv"),
     *("curves.png", "confusion.png", "mistakes.png", "thumbs", "model"),
 )
 
@@ -38,7 +38,7 @@ class RunFolder:
 
     def __init__(self, path: str | Path, checkpoint_dir: str | Path | None = None) -> None:
         self.path = Path(path)
-        self.checkpoints = Path(checkpoint_dir).expanduser() if checkpoint_dir else self.path / "checkpoints"
+        self.checkpoints = Path(checkpoint_dir) if checkpoint_dir else self.path / CHECKPOINTS
         self.model = self.path / "model"
         self.metrics_json = self.path / "metrics.json"
         self.metrics_csv = self.path / "metrics.csv"
@@ -50,8 +50,8 @@ class RunFolder:
         self.mistakes_png = self.path / "mistakes.png"
         self.thumbs = self.path / "thumbs"
         self.curves_png = self.path / "curves.png"
-        self._state_json = self.path / "run.json"
-        self._lock = self.path / "run.lock"
+        self._state_json = self.path / RUN_JSON
+        self._lock = self.path / RUN_LOCK
 
     @contextmanager
     def occupied(

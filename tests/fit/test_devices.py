@@ -1,94 +1,22 @@
 """Several devices: two processes on the CPU, over gloo, as several GPUs would be over NCCL."""
 
-import csv
 import json
 import logging
 import os
 import re
 import signal
-import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
-import timm
 import torch
-from helpers import QUICK, make_tree
-from safetensors.torch import load_file, save_file
+from helpers import rows_of
+from rank_runs import assert_same_run, callback, options, start, wait_until_gone
+from safetensors.torch import load_file
 
 from dogbreed import UserError, compose, fit_run
 from dogbreed.distributed import RankError
 from dogbreed.fit.run_folder import RunFolder
-
-CALLBACK = "+callbacks.{name}._target_=rank_callbacks.{name}"
-
-
-@pytest.fixture(scope="module")
-def odd_tree(tmp_path_factory):
-    """Splits that two devices cannot share evenly: 24, 9 and 15 pictures."""
-    return make_tree(tmp_path_factory.mktemp("pictures") / "odd", {"train": 8, "valid": 3, "test": 5})
-
-
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory):
-    torch.manual_seed(7)
-    file = tmp_path_factory.mktemp("weights") / "test_resnet.safetensors"
-    save_file(timm.create_model("test_resnet", num_classes=5).state_dict(), file)
-    return file
-
-
-def options(tree, *more):
-    return [*QUICK, "data=folder", f"data.root='{tree}'", "model.dropout=0", *more]
-
-
-def callback(name, **values):
-    return [CALLBACK.format(name=name), *(f"+callbacks.{name}.{key}={value}" for key, value in values.items())]
-
-
-def rows_of(file):
-    with file.open(newline="", encoding="utf-8") as stream:
-        return list(csv.DictReader(stream))
-
-
-def is_alive(pid):
-    """A process that has ended but was not waited for by its new parent counts as gone."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except OSError:
-        return False
-
-
-def wait_until_gone(folder, num_ranks=2, timeout_s=10):
-    pids = [int(file.read_text()) for file in folder.iterdir()]
-    assert len(pids) == num_ranks
-    deadline = time.monotonic() + timeout_s
-    while any(map(is_alive, pids)):
-        assert time.monotonic() < deadline, "a rank has outlived its run"
-        time.sleep(0.05)
-
-
-def assert_same_run(one, two):
-    """Hold two runs against each other: every loss, metric, prediction and weight."""
-    for theirs, ours in zip(rows_of(one / "metrics.csv"), rows_of(two / "metrics.csv"), strict=True):
-        for key, value in theirs.items():
-            if key.startswith(("train/", "val/", "lr/")) or key in ("epoch", "step"):
-                assert float(ours[key]) == pytest.approx(float(value), abs=1e-5), key
-    theirs, ours = (json.loads((run / "metrics.json").read_text()) for run in (one, two))
-    for key, value in theirs.items():
-        if "/" in key:
-            assert ours[key] == pytest.approx(value, abs=1e-5), key
-    for name in ("predictions.csv", "confusion.csv", "splits.csv"):
-        for theirs, ours in zip(rows_of(one / name), rows_of(two / name), strict=True):
-            assert float(ours.pop("probability", 0)) == pytest.approx(float(theirs.pop("probability", 0)), abs=1e-5)
-            assert ours == theirs
-    kept = [load_file(run / "model" / "model.safetensors") for run in (one, two)]
-    last = [torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"] for run in (one, two)]
-    for theirs, ours in (kept, last):
-        assert theirs.keys() == ours.keys()
-        for name, tensor in theirs.items():
-            torch.testing.assert_close(ours[name], tensor, atol=1e-5, rtol=1e-5)
-
 
 # -- the same learning -------------------------------------------------------
 
@@ -181,17 +109,6 @@ def test_a_rank_that_dies_ends_the_run_with_its_own_error(how, rank, error, matc
         assert "my last words" in notes
 
 
-def start(tmp_path, *words, **more):
-    return subprocess.Popen(
-        [sys.executable, *map(str, words)],
-        cwd=tmp_path,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        **more,
-    )
-
-
 @pytest.mark.slow
 def test_ctrl_c_ends_every_rank(odd_tree, tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
@@ -227,87 +144,6 @@ def test_no_rank_outlives_a_killed_supervisor(odd_tree, tmp_path, monkeypatch):
     run.wait()
     wait_until_gone(tmp_path / "pids")
     run.communicate()
-
-
-# -- torchrun and sweeps -----------------------------------------------------
-
-
-def torchrun(*words):
-    return ["-m", "torch.distributed.run", *words, "-m", "dogbreed.train"]
-
-
-@pytest.mark.slow
-def test_a_sweep_over_runs_of_two_processes(odd_tree, tmp_path):
-    words = options(odd_tree, "trainer.devices=2", "trainer.max_epochs=1", "optim.lr=-1,1e-3", "hydra.sweep.dir=s")
-    run = start(tmp_path, "-m", "dogbreed.train", "-m", *words)
-    out, err = run.communicate(timeout=200)
-    assert run.returncode == 0, err
-    trials = json.loads((tmp_path / "s" / "sweep.json").read_text())["trials"]
-    assert [trial["state"] for trial in trials] == ["failed", "completed"]
-    assert err.count("optim.lr=-1 must be") == 1
-    assert out.count("epoch 1/1") == 1
-    assert out.count("trial  overrides") == 1
-
-
-@pytest.mark.slow
-def test_torchrun_on_one_machine(odd_tree, weights, tmp_path):
-    words = options(odd_tree, f"model.weights='{weights}'", "finetune=head")
-    one = fit_run(compose(words), tmp_path / "one")
-    run = start(tmp_path, *torchrun("--nproc-per-node=2"), *words, "trainer.devices=2", "hydra.run.dir=two")
-    out, err = run.communicate(timeout=200)
-    assert run.returncode == 0, err
-    assert_same_run(one.run_dir, tmp_path / "two")
-    assert {path.name for path in tmp_path.iterdir()} == {"one", "two"}
-    assert out.count("epoch 1/2") == 1
-    assert "epoch 2/2" in (tmp_path / "two" / "train.log").read_text()
-
-
-@pytest.mark.slow
-def test_torchrun_on_two_machines(odd_tree, weights, tmp_path):
-    """Two agents on this one, which find each other as on two."""
-    from dogbreed.fit.ranks import TCPStore
-
-    words = options(odd_tree, f"model.weights='{weights}'", "finetune=head")
-    one = fit_run(compose(words), tmp_path / "one")
-    port = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False).port
-    runs = []
-    for node in range(2):
-        (tmp_path / f"node{node}").mkdir()
-        agent = torchrun("--nnodes=2", "--nproc-per-node=1", f"--node-rank={node}", "--master-addr=127.0.0.1",
-                         f"--master-port={port}")  # fmt: skip
-        runs.append(start(tmp_path / f"node{node}", *agent, *words, "trainer.num_nodes=2", "hydra.run.dir=two"))
-    for run in runs:
-        _, err = run.communicate(timeout=200)
-        assert run.returncode == 0, err
-    assert_same_run(one.run_dir, tmp_path / "node0" / "two")
-    assert not list((tmp_path / "node1").iterdir())
-
-
-@pytest.mark.slow
-def test_a_sweep_under_torchrun(odd_tree, tmp_path):
-    words = options(odd_tree, "trainer.devices=2", "trainer.max_epochs=1", "optim.lr=1e-3,-1,1e-2", "hydra.sweep.dir=s")
-    run = start(tmp_path, *torchrun("--nproc-per-node=2"), "-m", *words)
-    out, err = run.communicate(timeout=200)
-    assert run.returncode == 0, err
-    trials = json.loads((tmp_path / "s" / "sweep.json").read_text())["trials"]
-    assert [trial["state"] for trial in trials] == ["completed", "failed", "completed"]
-    assert err.count("optim.lr=-1 must be") == 1
-    assert out.count("trial  overrides") == 1
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("how", ["sentence", "leave"])
-def test_a_rank_of_torchruns_that_dies(how, odd_tree, tmp_path, monkeypatch):
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
-    more = [*callback("Trouble", how=how), *callback("Pids", folder=tmp_path / "pids"), "trainer.devices=2"]
-    run = start(tmp_path, *torchrun("--nproc-per-node=2"), *options(odd_tree, *more), "hydra.run.dir=run")
-    started = time.monotonic()
-    _, err = run.communicate(timeout=120)
-    assert time.monotonic() - started < 60
-    assert run.returncode == 1
-    wait_until_gone(tmp_path / "pids")
-    if how == "sentence":
-        assert err.count("Error: The picture x.jpg is broken: restore it.\n") == 1
 
 
 # -- what is refused ---------------------------------------------------------

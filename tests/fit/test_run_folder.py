@@ -1,32 +1,19 @@
 """The run folder: what is in it, who may write to it, and what a run that went wrong leaves behind."""
 
-import csv
 import json
 import math
 import os
 import shutil
-import socket
 
 import numpy as np
 import pytest
 import torch
-from helpers import QUICK, make_tree, save_picture
+from helpers import compose_quick, make_tree, rows_of, save_picture
 from PIL import Image
 
-from dogbreed import ImageClassifier, UserError, compose, fit_run, load_model
-from dogbreed.fit.lock import RunLock
+from dogbreed import ImageClassifier, fit_run, load_model
 from dogbreed.fit.run_folder import RunFolder
 from dogbreed.model_folder import verify_model
-
-
-def quick(root, *more):
-    return compose([*QUICK, "data=folder", f"data.root='{root}'", *more])
-
-
-def rows_of(file):
-    with file.open(newline="", encoding="utf-8") as stream:
-        return list(csv.DictReader(stream))
-
 
 # -- a finished run ----------------------------------------------------------
 
@@ -108,7 +95,7 @@ def test_the_test_split_decides_nothing(tree, tmp_path):
     shutil.copytree(tree, other)
     for number, path in enumerate(sorted((other / "test").rglob("*.jpg"))):
         save_picture(path, (number * 20, 90, 10), 77 + number)
-    runs = [fit_run(quick(root), tmp_path / name) for root, name in ((tree, "a"), (other, "b"))]
+    runs = [fit_run(compose_quick(root), tmp_path / name) for root, name in ((tree, "a"), (other, "b"))]
     infos = [json.loads((run.model_dir / "model.json").read_text()) for run in runs]
     assert runs[0].metrics["test/loss"] != runs[1].metrics["test/loss"]
     for key in ("calibration_temperature", "familiarity", "weights_sha256"):
@@ -163,7 +150,7 @@ def numbers(metrics):
 
 def test_the_same_seed_gives_the_same_numbers_whatever_loads_the_data(tree, tmp_path):
     runs = [
-        fit_run(quick(tree, f"seed={seed}", f"data.num_workers={workers}"), tmp_path / str(number))
+        fit_run(compose_quick(tree, f"seed={seed}", f"data.num_workers={workers}"), tmp_path / str(number))
         for number, (seed, workers) in enumerate([(0, 0), (0, 2), (1, 0)])
     ]
     assert numbers(runs[0].metrics) == numbers(runs[1].metrics)
@@ -171,17 +158,17 @@ def test_the_same_seed_gives_the_same_numbers_whatever_loads_the_data(tree, tmp_
 
 
 def test_a_run_without_a_seed_is_a_run(tree, tmp_path):
-    assert fit_run(quick(tree, "seed=null"), tmp_path / "run").metrics["val/loss"] > 0
+    assert fit_run(compose_quick(tree, "seed=null"), tmp_path / "run").metrics["val/loss"] > 0
 
 
 def test_a_trial_leaves_the_test_split_alone(tree, tmp_path):
-    result = fit_run(quick(tree), tmp_path / "run", is_trial=True)
+    result = fit_run(compose_quick(tree), tmp_path / "run", is_trial=True)
     assert not any(key.startswith("test/") for key in result.metrics)
     assert {row["split"] for row in rows_of(result.run_dir / "predictions.csv")} == {"valid"}
 
 
 def test_objective_drives_what_is_kept_and_what_is_returned(tree, tmp_path):
-    result = fit_run(quick(tree, "objective=[val/loss,seconds]", "trainer.max_epochs=3"), tmp_path / "run")
+    result = fit_run(compose_quick(tree, "objective=[val/loss,seconds]", "trainer.max_epochs=3"), tmp_path / "run")
     losses = [float(row["val/loss"]) for row in rows_of(result.run_dir / "metrics.csv")]
     best = torch.load(result.run_dir / "checkpoints" / "best.ckpt", weights_only=True)
     assert losses[best["epoch"]] == min(losses)
@@ -190,35 +177,35 @@ def test_objective_drives_what_is_kept_and_what_is_returned(tree, tmp_path):
 
 def test_data_without_a_test_split(tmp_path):
     root = make_tree(tmp_path / "two", {"train": 8, "valid": 3})
-    result = fit_run(quick(root), tmp_path / "run")
+    result = fit_run(compose_quick(root), tmp_path / "run")
     assert "val/acc_top1" in result.metrics
     assert "test/acc_top1" not in result.metrics
 
 
 def test_checkpoints_can_live_elsewhere(tree, tmp_path):
-    fit_run(quick(tree, f"checkpoint_dir='{tmp_path / 'kept'}'"), tmp_path / "run")
+    fit_run(compose_quick(tree, f"checkpoint_dir='{tmp_path / 'kept'}'"), tmp_path / "run")
     assert (tmp_path / "kept" / "best.ckpt").is_file()
     assert not (tmp_path / "run" / "checkpoints").exists()
 
 
 def test_a_finished_runs_checkpoints_are_no_beginning(tree, tmp_path):
-    cfg = quick(tree, f"checkpoint_dir='{tmp_path / 'kept'}'")
+    cfg = compose_quick(tree, f"checkpoint_dir='{tmp_path / 'kept'}'")
     first = fit_run(cfg, tmp_path / "first")
     assert {path.name for path in (tmp_path / "kept").iterdir()} == {"best.ckpt", "finished.ckpt"}
     second = fit_run(cfg, tmp_path / "second")
     assert second.metrics["images_per_second"] != first.metrics["images_per_second"]  # trained, not just measured
     assert numbers(second.metrics) == numbers(first.metrics)
-    assert fit_run(quick(tree, f"checkpoint_dir='{tmp_path / 'kept'}'", "seed=5"), tmp_path / "third").metrics
+    assert fit_run(compose_quick(tree, f"checkpoint_dir='{tmp_path / 'kept'}'", "seed=5"), tmp_path / "third").metrics
 
 
 def test_trials_do_not_share_their_checkpoints(tree, tmp_path):
-    fit_run(quick(tree, f"checkpoint_dir='{tmp_path / 'kept'}'"), tmp_path / "7", is_trial=True)
+    fit_run(compose_quick(tree, f"checkpoint_dir='{tmp_path / 'kept'}'"), tmp_path / "7", is_trial=True)
     assert (tmp_path / "kept" / "7" / "best.ckpt").is_file()
 
 
 def test_epochs_without_validation_have_no_validation_numbers(tree, tmp_path):
     more = ("trainer.check_val_every_n_epoch=2", "trainer.max_epochs=4")
-    result = fit_run(quick(tree, *more), tmp_path / "run")
+    result = fit_run(compose_quick(tree, *more), tmp_path / "run")
     rows = rows_of(result.run_dir / "metrics.csv")
     assert [bool(row["val/loss"]) for row in rows] == [False, True, False, True]
     assert (result.run_dir / "curves.png").is_file()
@@ -242,95 +229,17 @@ def test_files_whose_names_are_no_utf8(tmp_path):
         (root / "valid" / "red" / "red_0.jpg").rename(odd)
     except OSError:
         pytest.skip("this file system takes UTF-8 only")
-    result = fit_run(quick(root, "trainer=debug", "data.batch_size=4"), tmp_path / "run")
+    result = fit_run(compose_quick(root, "trainer=debug", "data.batch_size=4"), tmp_path / "run")
     assert b"caf\xe9.jpg" in (result.run_dir / "predictions.csv").read_bytes()
 
 
 def test_gradient_accumulation_and_fast_dev_run(tree, tmp_path):
-    fit_run(quick(tree, "trainer.accumulate_grad_batches=2"), tmp_path / "a")
-    assert fit_run(quick(tree, "trainer.fast_dev_run=true"), tmp_path / "b").metrics["val/loss"] > 0
+    fit_run(compose_quick(tree, "trainer.accumulate_grad_batches=2"), tmp_path / "a")
+    assert fit_run(compose_quick(tree, "trainer.fast_dev_run=true"), tmp_path / "b").metrics["val/loss"] > 0
 
 
 @pytest.mark.parametrize("precision", ["bf16-mixed", "32-true", "bf16-true", "64-true"])
 @pytest.mark.parametrize("optim", ["adamw", "sgd"])
 def test_clipping_at_every_precision(tree, tmp_path, precision, optim):
     more = (f"trainer.precision={precision}", f"optim={optim}", "trainer=debug", "trainer.gradient_clip_val=1.0")
-    assert fit_run(quick(tree, *more), tmp_path / "run").metrics["val/loss"] > 0
-
-
-# -- whose folder it is ------------------------------------------------------
-
-
-def test_a_finished_run_is_not_overwritten(finished_run, tree):
-    before = (finished_run.run_dir / "metrics.json").read_bytes()
-    with pytest.raises(UserError, match=r"holds a finished run: choose another folder \(hydra.run.dir=DIR\)"):
-        fit_run(quick(tree), finished_run.run_dir)
-    assert (finished_run.run_dir / "metrics.json").read_bytes() == before
-
-
-def test_a_live_run_keeps_its_folder(tree, tmp_path):
-    lock = RunLock(tmp_path / "run.lock")
-    with pytest.raises(UserError, match=rf"belongs to a run that is going on \(process {os.getpid()} on"):
-        fit_run(quick(tree), tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == ["run.lock"]
-    lock.release()
-
-
-def test_a_dead_runs_folder_can_be_used_again(tree, tmp_path):
-    (tmp_path / "run.lock").write_text(json.dumps({"pid": os.getpid(), "host": socket.gethostname()}))
-    assert fit_run(quick(tree), tmp_path).metrics
-    assert not (tmp_path / "run.lock").exists()
-
-
-# -- what goes wrong ---------------------------------------------------------
-
-
-def test_a_failed_run_says_so(tmp_path):
-    with pytest.raises(UserError, match="nowhere is not a folder"):
-        fit_run(quick(tmp_path / "nowhere"), tmp_path / "run")
-    state = RunFolder(tmp_path / "run").state()
-    assert state["state"] == "failed"
-    assert str(tmp_path / "nowhere") in state["error"]
-    assert not (tmp_path / "run" / "run.lock").exists()
-
-
-def test_an_interrupted_run_says_so(tmp_path):
-    with pytest.raises(KeyboardInterrupt), RunFolder(tmp_path / "run").occupied():
-        raise KeyboardInterrupt
-    assert RunFolder(tmp_path / "run").state()["state"] == "interrupted"
-
-
-@pytest.mark.parametrize(
-    ("more", "match"),
-    [
-        (["data.batch_size=64"], r"64.*24.*set data.batch_size=24 or lower"),
-        (["data.batch_size=0"], r"data.batch_size=0 must be at least 1"),
-        (["data.num_workers=-1"], r"data.num_workers=-1"),
-        (["optim.lr=-1"], r"lr=-1"),
-        (["model.dropout=1.5"], r"dropout=1.5"),
-        (["augment.crop_scale=[0.5,2]"], r"crop_scale"),
-        (["data.on_bad_file=ignore"], r"on_bad_file=ignore"),
-        (["trainer.limit_train_batches=0"], r"trainer.limit_train_batches=0 must be above 0"),
-        (["trainer.limit_val_batches=0.0"], r"trainer.limit_val_batches=0.0 must be above 0"),
-        (["data.class_names=[red,red]"], r"names a class twice"),
-        (["+trainer.foo=1"], r"lightning.Trainer does not take these keys: .*'foo'"),
-        (["+callbacks.mine._target_=lightning.pytorch.callbacks.EarlyStopping"], r"EarlyStopping .*monitor"),
-        (["model.preprocessing={men:[1,1,1]}"], r"model.preprocessing.men does not exist. Did you mean mean"),
-    ],
-)
-def test_numbers_out_of_range(tree, tmp_path, more, match):
-    with pytest.raises(UserError, match=match):
-        fit_run(quick(tree, *more), tmp_path / "run")
-
-
-def test_a_checkpoint_folder_that_cannot_be_made_is_noticed_at_once(tree, tmp_path):
-    (tmp_path / "taken").write_text("")
-    with pytest.raises(UserError, match=r"taken.*checkpoint_dir=DIR"):
-        fit_run(quick(tree, f"checkpoint_dir='{tmp_path / 'taken' / 'kept'}'"), tmp_path / "run")
-    assert not (tmp_path / "run" / "run.lock").exists()
-
-
-def test_a_file_where_the_run_folder_should_be(tree, tmp_path):
-    (tmp_path / "taken").write_text("")
-    with pytest.raises(UserError, match=r"taken.*hydra.run.dir=DIR"):
-        fit_run(quick(tree), tmp_path / "taken" / "run")
+    assert fit_run(compose_quick(tree, *more), tmp_path / "run").metrics["val/loss"] > 0

@@ -1,0 +1,55 @@
+"""Runs that are interrupted, and pictures that devices cannot share evenly."""
+
+import time
+
+import children
+import pytest
+import timm
+import torch
+from helpers import QUICK, make_tree
+from safetensors.torch import save_file
+
+
+@pytest.fixture(scope="session")
+def weights(tmp_path_factory):
+    torch.manual_seed(7)
+    file = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
+    save_file(timm.create_model("test_resnet").state_dict(), file)
+    return file
+
+
+@pytest.fixture(scope="session")
+def options(tree, weights):
+    """Two phases, statistics that move, dropout, accumulation, and a checkpoint after every step."""
+    return [
+        *QUICK,
+        "data=folder",
+        f"data.root='{tree}'",
+        f"model.weights='{weights}'",
+        "finetune=head_then_full",
+        "finetune.batchnorm=train",
+        "model.dropout=0.3",
+        "trainer.accumulate_grad_batches=2",
+        "data.batch_size=4",
+        "trainer.max_epochs=4",
+        "checkpoint_every_s=0",
+    ]
+
+
+@pytest.fixture(scope="session")
+def uninterrupted(options, tmp_path_factory):
+    """The outcome of a run that nothing disturbs, and how long it takes."""
+    run_dir = tmp_path_factory.mktemp("uninterrupted") / "run"
+    assert children.run(options, run_dir) == 0
+    started = time.monotonic()
+    again = run_dir.with_name("again")
+    assert children.run(options, again) == 0
+    seconds = time.monotonic() - started
+    assert children.outcome(run_dir) == children.outcome(again)  # the same seed gives the same numbers
+    return children.outcome(run_dir), seconds
+
+
+@pytest.fixture(scope="session")
+def odd_tree(tmp_path_factory):
+    """Splits that two devices cannot share evenly: 24, 9 and 15 pictures."""
+    return make_tree(tmp_path_factory.mktemp("pictures") / "odd", {"train": 8, "valid": 3, "test": 5})
