@@ -6,6 +6,7 @@ Shape legend: B batch, S input side.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,10 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from dogbreed.data.augment import AugmentSettings
+from dogbreed.data.cache import CacheSettings, cached_pixels
 from dogbreed.data.dataset import Batch, ImageDataset, collate
 from dogbreed.data.index import ImageIndex
+from dogbreed.data.pixels import CenterCrop, Pixels, WorkingCopy
 from dogbreed.data.preprocess import Preprocessing
 from dogbreed.data.sampler import EpochSampler
 from dogbreed.data.scan import check_root, scan_folder, scan_manifest
@@ -44,6 +47,9 @@ class ImageDataModule(L.LightningDataModule):
         augment: Random views for training; None trains on centre crops.
         batch_size: Pictures in a batch, >= 1; of all ranks together.
         num_workers: Loader processes, >= 0.
+        cache: Keep decoded pictures: ``auto`` in the user's cache folder, ``none``, or a folder.
+        cache_max_gb: The most that the cache may hold, of all data sets together, in GB; None for half of
+            what the disk has left.
         sampling: ``uniform``: every training picture once an epoch. ``balanced``: drawn with
             replacement, every class equally often.
         on_bad_file: ``skip`` unreadable files, or ``refuse`` the data set.
@@ -72,6 +78,8 @@ class ImageDataModule(L.LightningDataModule):
         augment: AugmentSettings | None = None,
         batch_size: int = 32,
         num_workers: int = 0,
+        cache: str | Path = "auto",
+        cache_max_gb: float | None = None,
         sampling: str = "uniform",
         on_bad_file: str = "skip",
         valid_fraction: float = 0.15,
@@ -106,6 +114,7 @@ class ImageDataModule(L.LightningDataModule):
         self.augment = augment
         self.batch_size = batch_size
         self.num_workers = num_workers
+        self.cache = _cache_settings(cache, cache_max_gb)
         self.sampling = sampling
         self.on_bad_file = on_bad_file
         self.rule = SplitRule(valid_fraction, test_fraction, split_seed, everything_in)
@@ -143,13 +152,7 @@ class ImageDataModule(L.LightningDataModule):
         """The pictures by split; scanned on first use."""
         if self._index is None:
             self.prepare_data()
-
-            def progress(items: Any, total: int) -> Any:
-                return tqdm(
-                    items, desc="scan pictures", total=total, disable=None if is_main() else True, delay=1, leave=False
-                )
-
-            options = (self.rule, self.on_bad_file, self._known_classes, progress)
+            options = (self.rule, self.on_bad_file, self._known_classes, partial(_progress, "scan pictures"))
             if self.manifest:
                 self._index = scan_manifest(self.manifest, self.root, *options)
             else:
@@ -164,11 +167,25 @@ class ImageDataModule(L.LightningDataModule):
 
     # -- loaders -------------------------------------------------------------
 
-    def dataset(self, split: str, *, augmented: bool = False) -> ImageDataset:
-        """Make the data set of a split, with random views or with centre crops."""
+    def dataset(self, split: str, *, augmented: bool = False, positions: Sequence[int] | None = None) -> ImageDataset:
+        """Make the data set of a split, with random views or as evaluation sees it.
+
+        Args:
+            split: Its name.
+            augmented: With random views.
+            positions: The pictures that will be asked for, which is when the cache holds them; None for all.
+        """
         assert self.preprocessing is not None
+        images = self.index.split(split)
         augment = self.augment if augmented else None
-        return ImageDataset(self.index.split(split), self.preprocessing, augment, self.seed)
+        is_cropped = bool(augment and augment.crop)
+        if self.cache is None:
+            pixels = Pixels(images, None if is_cropped else CenterCrop(self.preprocessing))
+        else:
+            view = WorkingCopy.of(self.preprocessing) if is_cropped else CenterCrop(self.preprocessing)
+            wanted = range(len(images)) if positions is None else positions
+            pixels = cached_pixels(images, view, self.cache, wanted, partial(_progress, f"decode {split}"))
+        return ImageDataset(pixels, self.preprocessing, augment, self.seed)
 
     def start_at(self, epoch: int, batch: int) -> None:
         """Have the next training loader go on where a run was interrupted.
@@ -184,7 +201,7 @@ class ImageDataModule(L.LightningDataModule):
         dataset = self.dataset("train", augmented=True)
         weights_N = None
         if self.sampling == "balanced":
-            weights_N = 1 / np.maximum(self.index.class_counts("train"), 1)[dataset.images.labels]
+            weights_N = 1 / np.maximum(self.index.class_counts("train"), 1)[self.index.split("train").labels]
         sampler = EpochSampler(
             len(dataset),
             self.batch_size,
@@ -216,8 +233,9 @@ class ImageDataModule(L.LightningDataModule):
             split: Its name.
             step: Take every so many-th picture only, >= 1.
         """
-        dataset = self.dataset(split)
-        return self._loader(dataset, sampler=range(0, len(dataset), step)[self.rank :: self.num_ranks])
+        positions = range(0, len(self.index.split(split)), step)
+        dataset = self.dataset(split, positions=positions)
+        return self._loader(dataset, sampler=positions[self.rank :: self.num_ranks])
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         """Mix the pictures of a training batch on the device, if they are to be."""
@@ -236,3 +254,19 @@ class ImageDataModule(L.LightningDataModule):
             **options,
         )
         return loader
+
+
+def _cache_settings(cache: str | Path, max_gb: float | None) -> CacheSettings | None:
+    if max_gb is not None and not max_gb > 0:
+        msg = f"data.cache_max_gb={max_gb} must be above 0; data.cache=none keeps nothing."
+        raise UserError(msg)
+    if cache == "none":
+        return None
+    max_bytes = None if max_gb is None else round(1e9 * max_gb)
+    if cache == "auto":
+        return CacheSettings(max_bytes=max_bytes)
+    return CacheSettings(Path(cache).expanduser(), max_bytes)
+
+
+def _progress(what: str, items: Any, total: int) -> Any:
+    return tqdm(items, desc=what, total=total, disable=None if is_main() else True, delay=1, leave=False)

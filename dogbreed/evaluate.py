@@ -96,7 +96,9 @@ def _build_data(cfg: DictConfig, model_dir: Path, model: LoadedModel) -> ImageDa
         everything_in = cfg.split
     if cfg.batch_size is not None:
         node.batch_size = cfg.batch_size
-    node.num_workers = auto_workers(cfg.accelerator) if cfg.num_workers == "auto" else cfg.num_workers
+    node.num_workers = cfg.num_workers
+    if node.num_workers == "auto":
+        node.num_workers = auto_workers(cfg.accelerator, is_cached=node.get("cache") != "none")
     node.pop("class_names", None)
     data: ImageDataModule = instantiate(
         node, preprocessing=model.preprocessing, class_names=model.class_names, everything_in=everything_in

@@ -110,7 +110,10 @@ def resolve(cfg: DictConfig, *, is_trial: bool = False) -> tuple[DictConfig, dic
     decide("test_after_fit", not is_trial)
     decide("objective_mode", objective_mode(cfg))
     decide("trainer.precision", _auto_precision(cfg.trainer.accelerator))
-    decide("data.num_workers", auto_workers(cfg.trainer.accelerator, local_devices(cfg)))
+    decide(
+        "data.num_workers",
+        auto_workers(cfg.trainer.accelerator, local_devices(cfg), is_cached=cfg.data.get("cache") != "none"),
+    )
     _check_values(cfg)
     return cfg, decided
 
@@ -213,7 +216,7 @@ def _auto_precision(accelerator: str) -> str:
     return "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "16-mixed"
 
 
-def auto_workers(accelerator: str, num_devices: int = 1) -> int:
+def auto_workers(accelerator: str, num_devices: int = 1, *, is_cached: bool = False) -> int:
     """Choose the number of loader processes of one device, for this machine's CPU quota and accelerator."""
     import torch
 
@@ -222,7 +225,8 @@ def auto_workers(accelerator: str, num_devices: int = 1) -> int:
     cores = max(1, num_cpus() // max(1, num_devices))
     if accelerator != "cpu" and torch.cuda.is_available():
         return min(cores, MAX_WORKERS)
-    return 0 if cores == 1 else min(max(1, cores // CPU_CORES_PER_WORKER), MAX_WORKERS)
+    # Cached pictures cost less than what a process that hands them over takes from training.
+    return 0 if cores == 1 or is_cached else min(max(1, cores // CPU_CORES_PER_WORKER), MAX_WORKERS)
 
 
 def _check_values(cfg: DictConfig) -> None:

@@ -28,7 +28,7 @@ class AugmentSettings:
     """How training pictures are varied.
 
     Args:
-        crop: Cut a random rectangle; otherwise the evaluation's centre crop.
+        crop: Cut a random rectangle; otherwise the evaluation's view is varied.
         crop_scale: Smallest and largest share of the picture's area in a crop, 0..1.
         crop_ratio: Narrowest and widest crop as width / height, > 0.
         flip_probability: Chance of a horizontal mirror image, 0..1.
@@ -86,7 +86,7 @@ def random_view(
     """Cut, resize, mirror, distort and erase one training picture, as the settings want it.
 
     Args:
-        image_u8_CHW: Decoded pixels, uint8, any size.
+        image_u8_CHW: Decoded pixels, uint8, any size; where no crop is wanted, the evaluation's view of them.
         settings: How to vary it.
         preprocessing: Input side and interpolation.
         rng: The generator of this picture in this epoch.
@@ -105,7 +105,7 @@ def random_view(
             antialias=True,
         )
     else:
-        view = preprocessing.center_crop(image_u8_CHW)
+        view = image_u8_CHW
     if rng.random() < settings.flip_probability:
         view = view.flip(-1)
     view = distort(view, settings.num_distortions, settings.distortion_strength, rng)

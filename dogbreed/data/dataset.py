@@ -13,12 +13,10 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from dogbreed.data.augment import AugmentSettings, random_view, view_generator
-from dogbreed.data.decode import BadImageError, decode_image
-from dogbreed.data.index import ImageList
 from dogbreed.data.mix import draw_mix, mix_batch
+from dogbreed.data.pixels import Pixels
 from dogbreed.data.preprocess import Preprocessing
 from dogbreed.data.sampler import Visit
-from dogbreed.errors import UserError
 
 
 class Batch(NamedTuple):
@@ -61,22 +59,22 @@ class ImageDataset(Dataset[Item]):
     """Decoded, cropped, not yet normalised pictures of one split.
 
     Args:
-        images: The split.
+        pixels: The split's pictures: as evaluation sees them, or whole where random crops are cut from them.
         preprocessing: How a picture becomes network input.
-        augment: Random views for a `Visit`; without it every view is the centre crop.
+        augment: Random views for a `Visit`.
         seed: Key of the random views.
     """
 
     def __init__(
-        self, images: ImageList, preprocessing: Preprocessing, augment: AugmentSettings | None = None, seed: int = 0
+        self, pixels: Pixels, preprocessing: Preprocessing, augment: AugmentSettings | None = None, seed: int = 0
     ) -> None:
-        self.images = images
+        self.pixels = pixels
         self.preprocessing = preprocessing
         self.augment = augment
         self.seed = seed
 
     def __len__(self) -> int:
-        return len(self.images)
+        return len(self.pixels)
 
     def __getitem__(self, visit: int | Visit) -> Item:
         """Load one picture.
@@ -88,15 +86,10 @@ class ImageDataset(Dataset[Item]):
             UserError: the file is gone or broken since the scan.
         """
         index = visit if isinstance(visit, int) else visit.image
-        path = self.images.path(index)
-        try:
-            pixels = decode_image(path)
-        except BadImageError as error:
-            msg = f"{path}: {error}: restore or remove it and start again."
-            raise UserError(msg) from error
-        label = int(self.images.labels[index])
+        pixels = self.pixels.read(index)
+        label = int(self.pixels.images.labels[index])
         if not self.augment or not isinstance(visit, Visit):
-            return Item(self.preprocessing.center_crop(pixels), label, index)
+            return Item(pixels, label, index)
         rng = view_generator(self.seed, visit.epoch, index)
         view = random_view(pixels, self.augment, self.preprocessing, rng)
         return Item(view, label, index, draw_mix(self.augment.mix, rng) if self.augment.mix.mixes else None)

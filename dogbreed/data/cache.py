@@ -1,0 +1,250 @@
+"""The cache of decoded pictures: filled by all cores before training, shared by runs, bounded, never needed.
+
+Whatever goes wrong with it, pictures are decoded as if there were none, and one sentence says why.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import shutil
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+
+from dogbreed.data.decode import DECODER
+from dogbreed.data.index import ImageList
+from dogbreed.data.pixels import Pixels, StoredPixels, View
+from dogbreed.data.store import PixelStore, key_of, remove_leftovers, writing
+from dogbreed.files import locked, read_json, user_cache_dir, write_json
+from dogbreed.machine import num_cpus
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+R = TypeVar("R")
+Progress = Callable[[Iterable[int], int], Iterable[int]]
+
+ABOUT = "about.json"
+
+
+@dataclass(frozen=True)
+class CacheSettings:
+    """Where decoded pictures are kept and how much of them.
+
+    Args:
+        folder: One folder for all data sets.
+        max_bytes: Of all data sets together; None for half of what the disk has left.
+    """
+
+    folder: Path = field(default_factory=lambda: user_cache_dir() / "pixels")
+    max_bytes: int | None = None
+
+    def budget_bytes(self) -> int:
+        """Return how much may be kept in all, what is there already included."""
+        if self.max_bytes is not None:
+            return self.max_bytes
+        return stored_bytes(self.folder) + shutil.disk_usage(self.folder).free // 2
+
+
+def cached_pixels(
+    images: ImageList,
+    view: View,
+    settings: CacheSettings,
+    positions: Sequence[int],
+    progress: Progress | None = None,
+) -> Pixels:
+    """Return a split's pictures from the cache, decoding what is not in it yet.
+
+    Several processes may ask at once: one decodes, the others wait for it.
+
+    Args:
+        images: The split.
+        view: What is kept of each picture.
+        settings: Where and how much.
+        positions: Which pictures will be asked for.
+        progress: Wraps the iteration over the positions that are decoded, for a progress bar.
+
+    Returns:
+        Where to read them; the whole split may be asked for.
+
+    Raises:
+        UserError: a file is gone or broken since the scan.
+    """
+    plain = Pixels(images, view)
+    try:
+        return _from_cache(plain, settings, positions, progress)
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno else str(error)
+        log.warning("cache   %s cannot be used (%s): pictures are decoded in every epoch.", settings.folder, reason)
+        return plain
+
+
+def _from_cache(
+    plain: Pixels, settings: CacheSettings, positions: Sequence[int], progress: Progress | None
+) -> StoredPixels:
+    folder = settings.folder / _name_of(plain)
+    keys = _keys_of(plain.images)
+    stored = _stored(plain, folder, keys)
+    if _missing(stored, positions):
+        folder.mkdir(parents=True, exist_ok=True)
+        with locked(folder, lambda: log.info("cache   another process is decoding these pictures: waiting for it")):
+            stored = _stored(plain, folder, keys)
+            if missing := _missing(stored, positions):
+                write_json(folder / ABOUT, {"root": str(plain.images.root), "view": repr(plain.view)})
+                remove_leftovers(folder)
+                _fill(folder, plain, keys, missing, settings, progress)
+                stored = _stored(plain, folder, keys)
+    with suppress(OSError):
+        os.utime(folder)  # what was not used for longest goes first
+    return stored
+
+
+def _name_of(pixels: Pixels) -> str:
+    what = f"{pixels.images.root.resolve()}\n{pixels.view!r}\n{DECODER}"
+    return hashlib.blake2b(what.encode("utf-8", "surrogateescape"), digest_size=8).hexdigest()
+
+
+def _keys_of(images: ImageList) -> list[bytes]:
+    def key(path: str) -> bytes:
+        try:
+            return key_of(path, (images.root / path).stat())
+        except OSError:
+            return bytes(16)  # gone: whoever reads it will say so
+
+    return [key(path) for path in images.paths]
+
+
+def _stored(plain: Pixels, folder: Path, keys: list[bytes]) -> StoredPixels:
+    store = PixelStore(folder)
+    return StoredPixels(plain.images, plain.view, store, store.find(keys))
+
+
+def _missing(stored: StoredPixels, positions: Sequence[int]) -> list[int]:
+    assert stored.places is not None
+    shards_N = stored.places.shards_N
+    return [position for position in positions if shards_N[position] < 0]
+
+
+def _fill(
+    folder: Path,
+    pixels: Pixels,
+    keys: list[bytes],
+    missing: list[int],
+    settings: CacheSettings,
+    progress: Progress | None,
+) -> None:
+    """Decode and write what is missing, as far as there is room."""
+    room, num_left, reason = _Room(settings, folder), len(missing), ""
+    try:
+        with writing(folder) as writer:
+            decoded = in_parallel(pixels.read, missing)
+            done = progress(iter(missing), len(missing)) if progress else missing
+            for position, image in zip(done, decoded, strict=True):
+                if not room.take(image.numel()):
+                    reason = "holds all that it may"
+                    break
+                writer.add(keys[position], image)
+                num_left -= 1
+    except OSError as error:
+        reason = f"cannot be written ({os.strerror(error.errno or 0)})"
+    if reason:
+        log.warning(
+            "cache   %s %s: %d pictures are decoded in every epoch; make room with python -m dogbreed.cache, or set "
+            "data.cache=DIR or data.cache_max_gb.",
+            settings.folder,
+            reason,
+            num_left,
+        )
+
+
+class _Room:
+    """What may still be kept; other data sets go if there is none, the one that was not used for longest first."""
+
+    def __init__(self, settings: CacheSettings, keep: Path) -> None:
+        stored = stored_bytes(settings.folder)
+        self._left = settings.budget_bytes() - stored
+        self._others = deque(entry for entry in entries(settings.folder) if entry.folder != keep)
+
+    def take(self, num_bytes: int) -> bool:
+        while self._left < num_bytes and self._others:
+            oldest = self._others.popleft()
+            log.info("cache   removed the pictures of %s, not used since %s", oldest.root, oldest.used_text)
+            remove_entry(oldest)
+            self._left += oldest.num_bytes
+        self._left -= num_bytes
+        return self._left >= 0
+
+
+def in_parallel(work: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
+    """Yield the results of items in their order, computed by as many threads as there are cores.
+
+    Decoding and resizing let go of Python's lock. Only a few results wait at a time.
+    """
+    threads = num_cpus()
+    with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        source = iter(items)
+        waiting: deque[Future[R]] = deque(pool.submit(work, item) for item in islice(source, 4 * threads))
+        try:
+            while waiting:
+                result = waiting.popleft().result()
+                waiting.extend(pool.submit(work, item) for item in islice(source, 1))
+                yield result
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+# -- what there is -----------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What the cache holds of one data set.
+
+    Args:
+        folder: Its store.
+        root: Where the pictures came from.
+        view: What was kept of each.
+        num_bytes: On disk.
+        used: When a run last asked for it, in seconds since 1970.
+    """
+
+    folder: Path
+    root: str
+    view: str
+    num_bytes: int
+    used: float
+
+    @property
+    def used_text(self) -> str:
+        """The day of its last use."""
+        return time.strftime("%Y-%m-%d", time.localtime(self.used))
+
+
+def entries(folder: Path) -> list[Entry]:
+    """List what a cache folder holds, what was not used for longest first."""
+    found = []
+    for store in folder.iterdir() if folder.is_dir() else ():
+        about = read_json(store / ABOUT)
+        if about:
+            num_bytes = sum(file.stat().st_size for file in store.iterdir())
+            found.append(Entry(store, about.get("root", ""), about.get("view", ""), num_bytes, store.stat().st_mtime))
+    return sorted(found, key=lambda entry: entry.used)
+
+
+def stored_bytes(folder: Path) -> int:
+    """Return how much a cache folder holds."""
+    return sum(entry.num_bytes for entry in entries(folder))
+
+
+def remove_entry(entry: Entry) -> None:
+    """Remove what the cache holds of a data set; runs that are reading it decode again what they miss."""
+    shutil.rmtree(entry.folder, ignore_errors=True)
