@@ -52,8 +52,7 @@ def test_a_store_that_is_not_there_is_empty(tmp_path):
 
 def test_a_failure_keeps_what_was_added(tmp_path):
     def fail():
-        for number in range(8):
-            yield number
+        yield from range(8)
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
