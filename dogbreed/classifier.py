@@ -24,6 +24,7 @@ from dogbreed.data.preprocess import Preprocessing
 from dogbreed.distributed import average_over_ranks_, from_all, world
 from dogbreed.errors import UserError
 from dogbreed.nets.backbone import build_net, fetch_pretrained
+from dogbreed.nets.features import logits_of_features
 from dogbreed.nets.finetune import (
     PRETRAINED_DEFAULTS,
     SCRATCH_DEFAULTS,
@@ -132,7 +133,9 @@ class ImageClassifier(L.LightningModule):
     # -- steps ---------------------------------------------------------------
 
     def forward(self, images_BCSS: Tensor) -> Tensor:
-        """Compute ``(B, K)`` logits of raw uint8 pixels, or of pictures that are normalised already."""
+        """Compute ``(B, K)`` logits of raw uint8 pixels, of pictures that are normalised already, or of features."""
+        if images_BCSS.dim() == 2:
+            return logits_of_features(self.net, images_BCSS.to(self.dtype))
         if images_BCSS.dtype == torch.uint8:
             images_BCSS = self.preprocessing.normalize(images_BCSS).to(self.dtype)  # bf16-true, 64-true
         return self.net(images_BCSS)  # type: ignore[no-any-return]

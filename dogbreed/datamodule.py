@@ -5,7 +5,7 @@ Shape legend: B batch, S input side.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,16 +13,16 @@ from typing import Any
 import lightning as L
 import numpy as np
 import torch
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from dogbreed.data.augment import AugmentSettings
 from dogbreed.data.cache import CacheSettings, cached_pixels
-from dogbreed.data.dataset import Batch, ImageDataset, collate
+from dogbreed.data.dataset import Batch, ImageDataset, Item, collate
 from dogbreed.data.index import ImageIndex
 from dogbreed.data.pixels import CenterCrop, Pixels, WorkingCopy
 from dogbreed.data.preprocess import Preprocessing
-from dogbreed.data.sampler import EpochSampler
+from dogbreed.data.sampler import EpochSampler, Visit
 from dogbreed.data.scan import check_root, scan_folder, scan_manifest
 from dogbreed.data.sources import Source
 from dogbreed.data.splits import SplitRule
@@ -48,6 +48,8 @@ class ImageDataModule(L.LightningDataModule):
         batch_size: Pictures in a batch, >= 1; of all ranks together.
         num_workers: Loader processes, >= 0.
         cache: Keep decoded pictures: ``auto`` in the user's cache folder, ``none``, or a folder.
+        num_views: Random views of each training picture whose features `fit_run` computes where only
+            the head trains; 0 computes those of each epoch anew.
         cache_max_gb: The most that the cache may hold, of all data sets together, in GB; None for half of
             what the disk has left.
         sampling: ``uniform``: every training picture once an epoch. ``balanced``: drawn with
@@ -80,6 +82,7 @@ class ImageDataModule(L.LightningDataModule):
         num_workers: int = 0,
         cache: str | Path = "auto",
         cache_max_gb: float | None = None,
+        num_views: int = 0,
         sampling: str = "uniform",
         on_bad_file: str = "skip",
         valid_fraction: float = 0.15,
@@ -115,6 +118,7 @@ class ImageDataModule(L.LightningDataModule):
         self.batch_size = batch_size
         self.num_workers = num_workers
         self.cache = _cache_settings(cache, cache_max_gb)
+        self.num_views = num_views
         self.sampling = sampling
         self.on_bad_file = on_bad_file
         self.rule = SplitRule(valid_fraction, test_fraction, split_seed, everything_in)
@@ -124,6 +128,8 @@ class ImageDataModule(L.LightningDataModule):
         self.num_ranks = num_ranks
         self._index: ImageIndex | None = None
         self._start = (0, 0)
+        # Makes data sets of features, for a classifier that trains its head only; None: batches are pictures.
+        self.features: Callable[..., Dataset[Item]] | None = None
 
     # -- what there is -------------------------------------------------------
 
@@ -198,12 +204,12 @@ class ImageDataModule(L.LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Return shuffled batches of random views; a short last batch is left to the next epoch's shuffle."""
-        dataset = self.dataset("train", augmented=True)
+        dataset = self._dataset("train", range(len(self.index.split("train"))), augmented=True)
         weights_N = None
         if self.sampling == "balanced":
             weights_N = 1 / np.maximum(self.index.class_counts("train"), 1)[self.index.split("train").labels]
         sampler = EpochSampler(
-            len(dataset),
+            len(self.index.split("train")),
             self.batch_size,
             self.seed,
             weights_N=weights_N,
@@ -214,7 +220,7 @@ class ImageDataModule(L.LightningDataModule):
         # Now: loader processes fetch ahead before Lightning names the epoch.
         sampler.set_epoch(epoch)
         sampler.start_at(batch)
-        return self._loader(dataset, sampler=sampler)
+        return self._loader(dataset, sampler)
 
     def val_dataloader(self) -> DataLoader[Batch] | list[Any]:
         """Return the validation split in order, every picture once; nothing where there is none."""
@@ -234,24 +240,40 @@ class ImageDataModule(L.LightningDataModule):
             step: Take every so many-th picture only, >= 1.
         """
         positions = range(0, len(self.index.split(split)), step)
-        dataset = self.dataset(split, positions=positions)
-        return self._loader(dataset, sampler=positions[self.rank :: self.num_ranks])
+        return self._loader(self._dataset(split, positions), positions[self.rank :: self.num_ranks])
+
+    def picture_loader(self, split: str, visits: Sequence[int | Visit], *, augmented: bool) -> DataLoader[Batch]:
+        """Return batches of pictures of a split, whatever the other loaders yield.
+
+        Args:
+            split: Its name.
+            visits: Positions, or visits of random views.
+            augmented: With random views.
+        """
+        positions = [visit if isinstance(visit, int) else visit.image for visit in visits]
+        return self._loader(self.dataset(split, augmented=augmented, positions=positions), visits)
+
+    def _dataset(self, split: str, positions: Sequence[int], *, augmented: bool = False) -> Dataset[Item]:
+        if self.features:
+            return self.features(split, augmented=augmented, positions=positions)
+        return self.dataset(split, augmented=augmented, positions=positions)
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         """Mix the pictures of a training batch on the device, if they are to be."""
         return batch.mixed() if isinstance(batch, Batch) else batch
 
-    def _loader(self, dataset: ImageDataset, **options: Any) -> DataLoader[Batch]:
+    def _loader(self, dataset: Dataset[Item], sampler: Any) -> DataLoader[Batch]:
+        num_workers = self.num_workers if isinstance(dataset, ImageDataset) else 0
         loader: DataLoader[Any] = DataLoader(
             dataset,
+            sampler=sampler,
             batch_size=self.batch_size // self.num_ranks,
-            num_workers=self.num_workers,
+            num_workers=num_workers,
             collate_fn=collate,
             pin_memory=torch.cuda.is_available(),
-            persistent_workers=self.num_workers > 0,
+            persistent_workers=num_workers > 0,
             # The global one is dropout's, and how often a loader draws depends on its workers.
             generator=torch.Generator().manual_seed(self.seed),
-            **options,
         )
         return loader
 

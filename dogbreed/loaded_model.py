@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from dogbreed.data.decode import decode_image
 from dogbreed.data.preprocess import Preprocessing
-from dogbreed.nets.familiarity import UNLIKE_BELOW, Familiarity, logits_and_features
+from dogbreed.nets.familiarity import UNLIKE_BELOW, Familiarity
+from dogbreed.nets.features import logits_and_features
 
 
 @dataclass(frozen=True)

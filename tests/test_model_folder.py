@@ -14,7 +14,8 @@ from safetensors.torch import load_file
 from dogbreed import ImageClassifier, UserError, load_model, save_model
 from dogbreed.data.decode import decode_image
 from dogbreed.model_folder import FORMAT_VERSION, find_model_folder, verify_model
-from dogbreed.nets.familiarity import Familiarity, logits_and_features
+from dogbreed.nets.familiarity import Familiarity
+from dogbreed.nets.features import logits_and_features
 
 
 @pytest.fixture

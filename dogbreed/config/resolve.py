@@ -36,6 +36,7 @@ AUTO_KEYS = frozenset(
         "finetune.batchnorm",
         "optim.lr",
         "data.num_workers",
+        "data.num_views",
         "trainer.precision",
         "test_after_fit",
         "objective_mode",
@@ -60,6 +61,9 @@ OBJECTIVES = (
     "seconds",
     "images_per_second",
 )
+
+# More views are more like new ones in every epoch, and each is a pass over the data set (docs/recipes.md).
+AUTO_VIEWS = 4
 
 # Below this many cores a second loader process would only take time from training.
 CPU_CORES_PER_WORKER = 4
@@ -107,6 +111,7 @@ def resolve(cfg: DictConfig, *, is_trial: bool = False) -> tuple[DictConfig, dic
     _decide_beginning(cfg, decide)
     settle_devices(cfg)
     _decide_lr(cfg, decide)
+    _decide_views(cfg, decide)
     decide("test_after_fit", not is_trial)
     decide("objective_mode", objective_mode(cfg))
     decide("trainer.precision", _auto_precision(cfg.trainer.accelerator))
@@ -179,6 +184,23 @@ def _decide_beginning(cfg: DictConfig, decide: Callable[[str, Any], None]) -> No
         raise UserError(msg)
     for name, value in (SCRATCH_DEFAULTS if from_scratch else PRETRAINED_DEFAULTS).items():
         decide(f"finetune.{name}", value)
+
+
+def _decide_views(cfg: DictConfig, decide: Callable[[str, Any], None]) -> None:
+    """Decide on how many views a frozen backbone sees of each picture."""
+    mix = cfg.augment.get("mix") or {}
+    is_mixed = bool(mix.get("probability")) and bool(mix.get("mixup_alpha") or mix.get("cutmix_alpha"))
+    if cfg.finetune.mode == "head" and not is_mixed:
+        is_varied = cfg.augment.crop or cfg.augment.flip_probability or cfg.augment.num_distortions
+        decide("data.num_views", min(AUTO_VIEWS, int(cfg.trainer.max_epochs)) if is_varied else 1)
+    elif cfg.data.num_views == "auto":
+        cfg.data.num_views = 0
+    elif cfg.data.num_views:
+        msg = (
+            f"data.num_views={cfg.data.num_views} keeps what a frozen backbone makes of unmixed pictures: use "
+            "finetune=head without mixup and cutmix, or data.num_views=0."
+        )
+        raise UserError(msg)
 
 
 def _decide_lr(cfg: DictConfig, decide: Callable[[str, Any], None]) -> None:

@@ -92,7 +92,7 @@ def _from_cache(
     plain: Pixels, settings: CacheSettings, positions: Sequence[int], progress: Progress | None
 ) -> StoredPixels:
     folder = settings.folder / _name_of(plain)
-    keys = _keys_of(plain.images)
+    keys = keys_of(plain.images)
     stored = _stored(plain, folder, keys)
     if _missing(stored, positions):
         folder.mkdir(parents=True, exist_ok=True)
@@ -113,14 +113,16 @@ def _name_of(pixels: Pixels) -> str:
     return hashlib.blake2b(what.encode("utf-8", "surrogateescape"), digest_size=8).hexdigest()
 
 
-def _keys_of(images: ImageList) -> list[bytes]:
+def keys_of(images: ImageList, positions: Iterable[int] | None = None) -> list[bytes]:
+    """Return the keys of a split's pictures, or of some of them."""
+
     def key(path: str) -> bytes:
         try:
             return key_of(path, (images.root / path).stat())
         except OSError:
             return bytes(16)  # gone: whoever reads it will say so
 
-    return [key(path) for path in images.paths]
+    return [key(path) for path in (images.paths if positions is None else map(images.paths.__getitem__, positions))]
 
 
 def _stored(plain: Pixels, folder: Path, keys: list[bytes]) -> StoredPixels:

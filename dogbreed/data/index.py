@@ -34,6 +34,11 @@ class PathList(Sequence[str]):
     def __len__(self) -> int:
         return len(self._ends)
 
+    @property
+    def content(self) -> bytes:
+        """All paths in one, for a hash of them."""
+        return self._bytes
+
     def __getitem__(self, index: int) -> str:  # type: ignore[override]
         if not -len(self) <= index < len(self):
             msg = f"path {index} of {len(self)}"

@@ -21,7 +21,7 @@ from dogbreed.data.index import ImageIndex
 from dogbreed.data.preprocess import Preprocessing
 from dogbreed.distributed import in_turn, is_main
 from dogbreed.nets.calibration import expected_calibration_error
-from dogbreed.nets.familiarity import logits_and_features
+from dogbreed.nets.features import logits_and_features, logits_of_features
 from dogbreed.nets.metrics import ClassificationMetrics, f1_per_class, precision_per_class, recall_per_class
 from dogbreed.tables import format_table
 
@@ -185,7 +185,7 @@ def evaluate_split(
     Args:
         net: ``(B, 3, S, S)`` to ``(B, K)``; on its device, which the batches follow.
         preprocessing: Turns the loader's uint8 pixels into network input.
-        loader: Centre crops of the split, in order; or of every W-th picture, on each of W ranks.
+        loader: Centre crops of the split, or their features, in order; or of every W-th picture, on each of W ranks.
         split: Its name, for the result and the progress bar.
         num_classes: K.
 
@@ -198,9 +198,12 @@ def evaluate_split(
     metrics = ClassificationMetrics(num_classes).to(device)
     logits, labels, features = [], [], []
     for batch in tqdm(loader, desc=f"evaluate {split}", disable=None if is_main() else True, delay=1, leave=False):
-        images = preprocessing.normalize(batch.images.to(device, non_blocking=True))
+        images = batch.images.to(device, non_blocking=True)
         labels_B = batch.labels.to(device, non_blocking=True)
-        logits_BK, features_BD = logits_and_features(net, images)
+        if images.dim() == 2:
+            logits_BK, features_BD = logits_of_features(net, images), images
+        else:
+            logits_BK, features_BD = logits_and_features(net, preprocessing.normalize(images))
         logits_BK = logits_BK.float()
         metrics.update(logits_BK, labels_B, nn.functional.cross_entropy(logits_BK, labels_B))
         logits.append(logits_BK)

@@ -33,6 +33,7 @@ from dogbreed.fit.build import build, build_trainer
 from dogbreed.fit.callbacks import build_callbacks
 from dogbreed.fit.checkpoint_file import read_checkpoint
 from dogbreed.fit.checkpoints import Checkpoints
+from dogbreed.fit.features import FeatureExtractor
 from dogbreed.fit.fingerprint import fingerprint_of
 from dogbreed.fit.guard import LossGuard, Suspects
 from dogbreed.fit.names import checkpoint_dir
@@ -41,6 +42,7 @@ from dogbreed.fit.ranks import supervise
 from dogbreed.fit.record import EpochRecord
 from dogbreed.fit.run_folder import RunFolder
 from dogbreed.fit.stop import StopSignals
+from dogbreed.nets.features import has_separate_head
 
 log = logging.getLogger(__name__)
 
@@ -120,6 +122,8 @@ def run_in(cfg: DictConfig, run_dir: Path, beginning: Beginning, stop: StopSigna
         write_csv(folder.splits_csv, data.index.rows())
     checkpoints = _build_checkpoints(cfg, folder, stop, beginning)
     trainer = build_trainer(cfg, folder, build_callbacks(_build_guard(cfg), record, checkpoints))
+    if data.num_views and has_separate_head(classifier.net, classifier.preprocessing.input_size_px):
+        data.features = FeatureExtractor(classifier, data, trainer.strategy.root_device, cfg.trainer.precision)
     best_epoch = _fit(trainer, classifier, data, checkpoints, stop, is_resumed=bool(beginning.earlier))
     outcome = measure(classifier, data, with_test=cfg.test_after_fit)
 

@@ -46,25 +46,6 @@ NUM_NEIGHBORS = 5
 UNLIKE_BELOW = 0.01
 
 
-def logits_and_features(net: nn.Module, images_BCSS: Tensor) -> tuple[Tensor, Tensor]:
-    """Run a timm network and return what goes into its last layer, too.
-
-    No hooks, so that threads can share the network.
-
-    Args:
-        net: A timm network in evaluation mode.
-        images_BCSS: Normalised pixels.
-
-    Returns:
-        ``(B, K)`` logits, the same as ``net(images_BCSS)``, and ``(B, D)`` features.
-    """
-    maps = net.forward_features(images_BCSS)  # type: ignore[operator]
-    features = net.forward_head(maps, pre_logits=True)  # type: ignore[operator]
-    if features.dim() > 2:  # pooled after a convolution as the last layer
-        features = features.flatten(2).mean(dim=2)
-    return net.forward_head(maps), features  # type: ignore[operator]
-
-
 class Familiarity:
     """Compare pictures with training pictures.
 

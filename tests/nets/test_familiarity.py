@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from dogbreed.nets.backbone import build_net
-from dogbreed.nets.familiarity import MAX_REFERENCES, UNLIKE_BELOW, Familiarity, logits_and_features, reference_step
+from dogbreed.nets.familiarity import MAX_REFERENCES, UNLIKE_BELOW, Familiarity, reference_step
+from dogbreed.nets.features import logits_and_features
 
 
 def cluster(count, seed, directions=3, dims=32, noise=0.3):

@@ -1,0 +1,148 @@
+"""`finetune=head` without its backbone: features are computed once, and the head trains from them.
+
+Shape legend: B batch, N pictures, D features.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+from collections.abc import Sequence
+from contextlib import nullcontext
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from dogbreed.allocator import keeping_freed_memory
+from dogbreed.classifier import ImageClassifier
+from dogbreed.data.cache import ABOUT, keys_of
+from dogbreed.data.features import FeatureDataset, FeatureFile
+from dogbreed.data.sampler import Visit
+from dogbreed.datamodule import ImageDataModule
+from dogbreed.distributed import is_main
+from dogbreed.files import locked, write_json
+from dogbreed.nets.backbone import head_modules
+from dogbreed.nets.features import logits_and_features
+
+log = logging.getLogger(__name__)
+
+
+class FeatureExtractor:
+    """Make `FeatureDataset`s of a data module's splits.
+
+    What was computed for the same weights, preprocessing, view and picture is read from the cache, which trials
+    of a sweep and later runs share.
+
+    Args:
+        classifier: Its backbone stays as it is from now on.
+        data: Where the pictures come from.
+        device: Where the backbone runs.
+        precision: Lightning's word for it: ``bf16-mixed`` computes features in bfloat16.
+    """
+
+    def __init__(
+        self, classifier: ImageClassifier, data: ImageDataModule, device: torch.device, precision: str
+    ) -> None:
+        self._classifier = classifier
+        self._data = data
+        self._device = device
+        self._precision = precision
+        self._weights = _hash_of_backbone(classifier)
+
+    def __call__(self, split: str, *, augmented: bool, positions: Sequence[int]) -> FeatureDataset:
+        """Make a data set of some pictures of a split, with random views or as evaluation sees it."""
+        labels_N = self._data.index.split(split).labels
+        views: list[int | None] = list(range(self._data.num_views)) if augmented else [None]
+        return FeatureDataset([self._features(split, view, positions) for view in views], labels_N)
+
+    def _features(self, split: str, view: int | None, positions: Sequence[int]) -> Tensor:
+        """Return ``(N, D)`` features of a whole split, of which those that are wanted are computed."""
+        images = self._data.index.split(split)
+        try:
+            found_MD = self._from_cache(split, view, positions)
+        except OSError as error:
+            log.warning("cache   %s cannot be used (%s).", error.filename, os.strerror(error.errno or 0))
+            found_MD = self._compute(split, view, positions)
+        features_ND = found_MD.new_zeros(len(images), found_MD.shape[1])
+        features_ND[torch.tensor(positions)] = found_MD
+        return features_ND
+
+    def _from_cache(self, split: str, view: int | None, positions: Sequence[int]) -> Tensor:
+        settings = self._data.cache
+        if settings is None:
+            return self._compute(split, view, positions)
+        keys = keys_of(self._data.index.split(split), positions)
+        folder = settings.folder / self._name(split, view)
+        rows = FeatureFile(folder)
+        found_MD, missing = rows.find(keys)
+        if found_MD is None or missing:
+            folder.mkdir(parents=True, exist_ok=True)
+            with locked(folder, lambda: log.info("cache   another process computes these features: waiting for it")):
+                found_MD, missing = rows.find(keys)
+                if found_MD is None or missing:
+                    computed = self._compute(split, view, [positions[row] for row in missing])
+                    found_MD = computed.new_empty(len(keys), computed.shape[1]) if found_MD is None else found_MD
+                    found_MD[torch.tensor(missing)] = computed
+                    about = {"root": str(self._data.index.split(split).root), "view": f"features of {split}"}
+                    write_json(folder / ABOUT, about)
+                    rows.write(keys, found_MD)
+        os.utime(folder)
+        return found_MD
+
+    def _name(self, split: str, view: int | None) -> str:
+        data = self._data
+        images = data.index.split(split)
+        how = (
+            self._weights,
+            self._device.type,
+            self._precision,
+            str(images.root.resolve()),
+            split,
+            self._classifier.preprocessing,
+        )
+        # A view is drawn for a picture's place in the split, and cut from the cache's copy if there is one.
+        drawn = (view, data.augment, data.seed, data.cache is None) if view is not None else ()
+        digest = hashlib.blake2b(repr((how, drawn)).encode("utf-8", "surrogateescape"), digest_size=8)
+        digest.update(images.paths.content if drawn else b"")
+        return digest.hexdigest()
+
+    @keeping_freed_memory()
+    @torch.inference_mode()
+    def _compute(self, split: str, view: int | None, positions: Sequence[int]) -> Tensor:
+        """Run the backbone over pictures, in evaluation mode."""
+        net = self._classifier.net.to(self._device)
+        was_training = net.training
+        net.eval()
+        what = split if view is None else f"{split}, view {view + 1} of {self._data.num_views}"
+        visits = list(positions) if view is None else [Visit(view, position) for position in positions]
+        rows = []
+        with _autocast(self._device, self._precision):
+            for batch in tqdm(
+                self._data.picture_loader(split, visits, augmented=view is not None),
+                desc=f"features {what}",
+                disable=None if is_main() else True,
+                delay=1,
+                leave=False,
+            ):
+                images = self._classifier.preprocessing.normalize(batch.images.to(self._device, non_blocking=True))
+                rows.append(logits_and_features(net, images)[1].float().cpu())
+        net.train(was_training)
+        return torch.cat(rows)
+
+
+def _hash_of_backbone(classifier: ImageClassifier) -> str:
+    heads = {id(tensor) for module in head_modules(classifier.net) for tensor in module.parameters()}
+    digest = hashlib.blake2b(classifier.architecture.encode(), digest_size=16)
+    for name, tensor in classifier.net.state_dict(keep_vars=True).items():
+        if id(tensor) not in heads:
+            digest.update(name.encode())
+            digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def _autocast(device: torch.device, precision: str) -> torch.autocast | nullcontext[None]:
+    if not precision.endswith("-mixed"):
+        return nullcontext()
+    return torch.autocast(device.type, torch.bfloat16 if precision.startswith("bf16") else torch.float16)
