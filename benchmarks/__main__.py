@@ -6,7 +6,7 @@ import time
 
 from benchmarks.record import save, table
 
-NAMES = ("startup", "step", "sample", "head", "recipes")  # the quick ones first
+NAMES = ("startup", "inputs", "step", "sample", "head", "recipes")  # the quick ones first
 
 
 def main() -> None:

@@ -24,13 +24,14 @@ from dogbreed.fit.run_folder import RunFolder
 @pytest.mark.parametrize(
     "recipe",
     [
-        ("finetune=head", "augment=standard", "trainer.max_epochs=3"),
+        ("finetune=head", "augment=standard", "trainer.max_epochs=3", "data.num_views=0"),
+        ("finetune=head", "augment=standard", "trainer.max_epochs=3", "data.num_views=2"),
         # DistributedDataParallel must take in the backbone when its phase begins.
         ("finetune=head_then_full", "trainer.max_epochs=4", "finetune.head_epochs=2", "optim=sgd",
          "optim.lr=0.05", "finetune.backbone_lr_scale=1",
          "trainer.gradient_clip_val=1.0", "trainer.accumulate_grad_batches=2", "data.batch_size=4"),
     ],
-    ids=["head", "head_then_full"],
+    ids=["head", "features", "head_then_full"],
 )  # fmt: skip
 def test_two_processes_learn_what_one_learns(recipe, odd_tree, weights, tmp_path, caplog):
     caplog.set_level(logging.INFO)

@@ -79,11 +79,13 @@ def test_killed(options, uninterrupted, tmp_path, moment):
         ["trainer.val_check_interval=0.5"],
         ["trainer.val_check_interval=4", "loss.class_weights=balanced"],
         ["ema=default", "augment=strong", "data.sampling=balanced"],
+        ["finetune=head", "data.num_views=2"],
         ["early_stopping=default", "early_stopping.patience=2", "early_stopping.min_delta=2.0"],
         pytest.param(["trainer.check_val_every_n_epoch=2"], marks=pytest.mark.slow),
         pytest.param(["trainer.limit_train_batches=4", "trainer.accumulate_grad_batches=3"], marks=pytest.mark.slow),
         pytest.param(["optim=sgd", "trainer.gradient_clip_val=0.1", "objective=val/loss"], marks=pytest.mark.slow),
         pytest.param(["trainer.precision=bf16-true"], marks=pytest.mark.slow),
+        pytest.param(["data.cache=auto"], marks=pytest.mark.slow),
     ],
     ids=" ".join,
 )

@@ -1,0 +1,118 @@
+"""`finetune=head` from features that are computed once: the same run, without its backbone."""
+
+import json
+
+import pytest
+import timm
+import torch
+from helpers import compose_quick, rows_of
+
+from dogbreed import UserError, fit_run
+from dogbreed.fit import features
+from dogbreed.nets.features import has_separate_head, logits_and_features, logits_of_features
+
+
+def head_run(tree, weights, run_dir, *more):
+    words = (f"model.weights='{weights}'", "finetune=head", *more)
+    return fit_run(compose_quick(tree, *words), run_dir)
+
+
+@pytest.fixture
+def computed(monkeypatch):
+    """How many pictures go through the backbone for features from now on."""
+    counts = []
+
+    def count(net, images):
+        counts.append(len(images))
+        return logits_and_features(net, images)
+
+    monkeypatch.setattr(features, "logits_and_features", count)
+    return counts
+
+
+@pytest.mark.parametrize("cache", ["none", "auto"])
+def test_as_many_views_as_epochs_are_the_ordinary_way(tree, weights, tmp_path, cache):
+    ordinary = head_run(tree, weights, tmp_path / "ordinary", "data.num_views=0", f"data.cache={cache}")
+    ours = head_run(tree, weights, tmp_path / "ours", "data.num_views=2", f"data.cache={cache}")
+    for theirs, row in zip(*(rows_of(run.run_dir / "metrics.csv") for run in (ordinary, ours)), strict=True):
+        for key in theirs:
+            if key.startswith(("train/", "val/")):
+                assert float(row[key]) == pytest.approx(float(theirs[key]), abs=1e-5), key
+    for theirs, row in zip(*(rows_of(run.run_dir / "predictions.csv") for run in (ordinary, ours)), strict=True):
+        assert float(row.pop("probability")) == pytest.approx(float(theirs.pop("probability")), abs=1e-5)
+        assert row == theirs
+    familiarity = [(run.model_dir / "familiarity.safetensors").stat().st_size for run in (ordinary, ours)]
+    assert familiarity[0] == familiarity[1]
+
+
+def test_a_later_run_computes_nothing_and_a_changed_picture_only_itself(tree, weights, tmp_path, computed):
+    first = head_run(tree, weights, tmp_path / "first", "data.num_views=2", "seed=3")
+    assert sum(computed) == 2 * 24 + 9 + 24 + 9  # two views, valid, references, test
+    computed.clear()
+    again = head_run(tree, weights, tmp_path / "again", "data.num_views=2", "seed=3")
+    assert not computed
+    assert first.metrics["test/loss"] == again.metrics["test/loss"]
+    head_run(tree, weights, tmp_path / "other", "data.num_views=2", "seed=3", "optim.lr=1e-2", "model.dropout=0.2")
+    assert not computed
+
+
+def test_other_weights_have_other_features(tree, weights, tmp_path, computed):
+    head_run(tree, weights, tmp_path / "first", "data.num_views=1", "seed=4")
+    computed.clear()
+    other = tmp_path / "other.pth"
+    torch.manual_seed(8)
+    torch.save(timm.create_model("test_resnet").state_dict(), other)
+    head_run(tree, other, tmp_path / "other", "data.num_views=1", "seed=4")
+    assert sum(computed) == 24 + 9 + 24 + 9
+
+
+def test_without_a_cache_nothing_is_kept(tree, weights, tmp_path, computed):
+    for name in ("first", "again"):
+        computed.clear()
+        head_run(tree, weights, tmp_path / name, "data.num_views=1", "seed=5", "data.cache=none")
+        assert sum(computed) == 24 + 9 + 9 + 24 + 9  # valid twice: while it trains and at the end
+
+
+def test_damaged_features_are_computed_again(tree, weights, tmp_path, computed):
+    words = ("data.num_views=1", "seed=6", f"data.cache={tmp_path / 'cache'}")
+    first = head_run(tree, weights, tmp_path / "first", *words)
+    for file in (tmp_path / "cache").glob("*/features.npz"):
+        file.write_bytes(file.read_bytes()[:500])
+    computed.clear()
+    again = head_run(tree, weights, tmp_path / "again", *words)
+    assert sum(computed) == 24 + 9 + 24 + 9
+    assert first.metrics["test/loss"] == again.metrics["test/loss"]
+
+
+def test_the_plan_is_told(tree, weights, tmp_path, caplog):
+    caplog.set_level("INFO")
+    run = head_run(tree, weights, tmp_path / "run")
+    assert "data.num_views=2" in caplog.text  # two epochs, two views
+    assert json.loads((run.run_dir / "metrics.json").read_text())["val/acc_top1"] >= 0
+
+
+@pytest.mark.parametrize("more", [["augment.mix.probability=0.5", "augment.mix.mixup_alpha=0.2"], ["finetune=full"]])
+def test_views_are_for_a_frozen_backbone(tree, weights, tmp_path, more):
+    with pytest.raises(UserError, match=r"data\.num_views=2 keeps what a frozen backbone makes of unmixed pictures"):
+        head_run(tree, weights, tmp_path / "run", "data.num_views=2", *more)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "expected"),
+    [("test_resnet", True), ("mobilenetv3_small_050", True), ("test_vit", True), ("squeezenet1_0", False)],
+)
+def test_which_heads_stand_alone(architecture, expected):
+    if architecture not in timm.list_models():
+        pytest.skip("timm has none")
+    net = timm.create_model(architecture, num_classes=3).train()
+    size_px = net.pretrained_cfg["input_size"][-1]
+    assert has_separate_head(net, size_px) == expected
+    assert net.training
+
+
+def test_dropout_is_for_training_only():
+    net = timm.create_model("test_resnet", num_classes=3, drop_rate=0.5).eval()
+    features_BD = torch.rand(4, net.num_features)
+    assert torch.equal(logits_of_features(net, features_BD), net.fc(features_BD))
+    net.train()
+    assert not torch.equal(logits_of_features(net, features_BD), net.fc(features_BD))
