@@ -57,7 +57,7 @@ def _ours(root: Path, cache: str):
 
     data = ImageDataModule(root, augment=AugmentSettings(), cache=cache)
     data.setup("fit")
-    return lambda: data.train_dataloader(), data.preprocessing.normalize
+    return data.train_dataloader, data.preprocessing.normalize
 
 
 def _torchvision(root: Path):

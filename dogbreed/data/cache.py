@@ -9,7 +9,6 @@ import hashlib
 import logging
 import os
 import shutil
-import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -21,19 +20,18 @@ from typing import TypeVar
 
 import torch
 
+from dogbreed.data.cache_entries import ABOUT, entries, remove_entry, stored_bytes
 from dogbreed.data.decode import DECODER
 from dogbreed.data.index import ImageList
 from dogbreed.data.pixels import Pixels, StoredPixels, View
 from dogbreed.data.store import PixelStore, key_of, remove_leftovers, writing
-from dogbreed.files import locked, read_json, user_cache_dir, write_json
+from dogbreed.files import locked, user_cache_dir, write_json
 from dogbreed.machine import num_cpus
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 R = TypeVar("R")
 Progress = Callable[[Iterable[int], int], Iterable[int]]
-
-ABOUT = "about.json"
 
 
 @dataclass(frozen=True)
@@ -45,7 +43,7 @@ class CacheSettings:
         max_bytes: Of all data sets together; None for half of what the disk has left.
     """
 
-    folder: Path = field(default_factory=lambda: user_cache_dir() / "pixels")
+    folder: Path = field(default_factory=lambda: user_cache_dir() / "decoded")
     max_bytes: int | None = None
 
     def budget_bytes(self) -> int:
@@ -99,7 +97,7 @@ def _from_cache(
         with locked(folder, lambda: log.info("cache   another process is decoding these pictures: waiting for it")):
             stored = _stored(plain, folder, keys)
             if missing := _missing(stored, positions):
-                write_json(folder / ABOUT, {"root": str(plain.images.root), "view": repr(plain.view)})
+                write_json(folder / ABOUT, {"root": str(plain.images.root.resolve()), "what": str(plain.view)})
                 remove_leftovers(folder)
                 _fill(folder, plain, keys, missing, settings, progress)
                 stored = _stored(plain, folder, keys)
@@ -202,51 +200,3 @@ def in_parallel(work: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
                 yield result
         finally:
             pool.shutdown(cancel_futures=True)
-
-
-# -- what there is -----------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Entry:
-    """What the cache holds of one data set.
-
-    Args:
-        folder: Its store.
-        root: Where the pictures came from.
-        view: What was kept of each.
-        num_bytes: On disk.
-        used: When a run last asked for it, in seconds since 1970.
-    """
-
-    folder: Path
-    root: str
-    view: str
-    num_bytes: int
-    used: float
-
-    @property
-    def used_text(self) -> str:
-        """The day of its last use."""
-        return time.strftime("%Y-%m-%d", time.localtime(self.used))
-
-
-def entries(folder: Path) -> list[Entry]:
-    """List what a cache folder holds, what was not used for longest first."""
-    found = []
-    for store in folder.iterdir() if folder.is_dir() else ():
-        about = read_json(store / ABOUT)
-        if about:
-            num_bytes = sum(file.stat().st_size for file in store.iterdir())
-            found.append(Entry(store, about.get("root", ""), about.get("view", ""), num_bytes, store.stat().st_mtime))
-    return sorted(found, key=lambda entry: entry.used)
-
-
-def stored_bytes(folder: Path) -> int:
-    """Return how much a cache folder holds."""
-    return sum(entry.num_bytes for entry in entries(folder))
-
-
-def remove_entry(entry: Entry) -> None:
-    """Remove what the cache holds of a data set; runs that are reading it decode again what they miss."""
-    shutil.rmtree(entry.folder, ignore_errors=True)

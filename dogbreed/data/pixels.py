@@ -40,6 +40,9 @@ class WorkingCopy:
         """Make the one for a network's input."""
         return cls(round(cls.SCALE * preprocessing.input_size_px), preprocessing.interpolation)
 
+    def __str__(self) -> str:
+        return f"pictures, shorter side at most {self.side_px} px"
+
     def __call__(self, image_u8_CHW: Tensor) -> Tensor:
         """Shrink one picture."""
         import torchvision.transforms.v2.functional as tvf
@@ -56,6 +59,9 @@ class CenterCrop:
     """Cut what evaluation sees: exact, ``(3, S, S)``."""
 
     preprocessing: Preprocessing
+
+    def __str__(self) -> str:
+        return f"centre crops, {self.preprocessing.input_size_px} px"
 
     def __call__(self, image_u8_CHW: Tensor) -> Tensor:
         """Cut one picture."""

@@ -17,7 +17,8 @@ from tqdm import tqdm
 
 from dogbreed.allocator import keeping_freed_memory
 from dogbreed.classifier import ImageClassifier
-from dogbreed.data.cache import ABOUT, keys_of
+from dogbreed.data.cache import keys_of
+from dogbreed.data.cache_entries import ABOUT
 from dogbreed.data.features import FeatureDataset, FeatureFile
 from dogbreed.data.sampler import Visit
 from dogbreed.datamodule import ImageDataModule
@@ -85,11 +86,14 @@ class FeatureExtractor:
                     computed = self._compute(split, view, [positions[row] for row in missing])
                     found_MD = computed.new_empty(len(keys), computed.shape[1]) if found_MD is None else found_MD
                     found_MD[torch.tensor(missing)] = computed
-                    about = {"root": str(self._data.index.split(split).root), "view": f"features of {split}"}
+                    about = {"root": str(self._data.index.split(split).root.resolve()), "what": self._what(split, view)}
                     write_json(folder / ABOUT, about)
                     rows.write(keys, found_MD)
         os.utime(folder)
         return found_MD
+
+    def _what(self, split: str, view: int | None) -> str:
+        return f"features of {split}" + (f", view {view + 1} of {self._data.num_views}" if view is not None else "")
 
     def _name(self, split: str, view: int | None) -> str:
         data = self._data
@@ -115,13 +119,12 @@ class FeatureExtractor:
         net = self._classifier.net.to(self._device)
         was_training = net.training
         net.eval()
-        what = split if view is None else f"{split}, view {view + 1} of {self._data.num_views}"
         visits = list(positions) if view is None else [Visit(view, position) for position in positions]
         rows = []
         with _autocast(self._device, self._precision):
             for batch in tqdm(
                 self._data.picture_loader(split, visits, augmented=view is not None),
-                desc=f"features {what}",
+                desc=self._what(split, view),
                 disable=None if is_main() else True,
                 delay=1,
                 leave=False,

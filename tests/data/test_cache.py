@@ -12,7 +12,8 @@ import torch
 from helpers import make_tree, save_picture
 
 from dogbreed.data import cache, pixels
-from dogbreed.data.cache import CacheSettings, cached_pixels, entries, stored_bytes
+from dogbreed.data.cache import CacheSettings, cached_pixels
+from dogbreed.data.cache_entries import entries, stored_bytes
 from dogbreed.data.decode import decode_image
 from dogbreed.data.pixels import CenterCrop, Pixels, WorkingCopy
 from dogbreed.data.preprocess import Preprocessing
