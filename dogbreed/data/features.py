@@ -58,7 +58,8 @@ class FeatureFile:
         """Look rows up.
 
         Returns:
-            ``(N, D)`` float32, None if the file has nothing; and the positions whose rows are missing.
+            ``(N, D)`` float32, None if there is no file; and the positions whose rows are missing, in which
+            there may be anything.
         """
         everything = list(range(len(keys)))
         try:

@@ -9,7 +9,8 @@ import hashlib
 import logging
 import os
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -76,21 +77,32 @@ class FeatureExtractor:
             return self._compute(split, view, positions)
         keys = keys_of(self._data.index.split(split), positions)
         folder = settings.folder / self._name(split, view)
-        rows = FeatureFile(folder)
-        found_MD, missing = rows.find(keys)
-        if found_MD is None or missing:
+        file = FeatureFile(folder)
+        found_MD, missing = file.find(keys)
+        if missing:
             folder.mkdir(parents=True, exist_ok=True)
             with locked(folder, lambda: log.info("cache   another process computes these features: waiting for it")):
-                found_MD, missing = rows.find(keys)
-                if found_MD is None or missing:
+                found_MD, missing = file.find(keys)
+                if missing:
                     computed = self._compute(split, view, [positions[row] for row in missing])
                     found_MD = computed.new_empty(len(keys), computed.shape[1]) if found_MD is None else found_MD
                     found_MD[torch.tensor(missing)] = computed
-                    about = {"root": str(self._data.index.split(split).root.resolve()), "what": self._what(split, view)}
-                    write_json(folder / ABOUT, about)
-                    rows.write(keys, found_MD)
-        os.utime(folder)
+                    self._keep(file, folder, keys, found_MD, split, view)
+        else:
+            with suppress(OSError):
+                os.utime(folder)  # what was not used for longest goes first
+        assert found_MD is not None
         return found_MD
+
+    def _keep(
+        self, file: FeatureFile, folder: Path, keys: list[bytes], features_MD: Tensor, split: str, view: int | None
+    ) -> None:
+        root = self._data.index.split(split).root.resolve()
+        try:
+            write_json(folder / ABOUT, {"root": str(root), "what": self._what(split, view)})
+            file.write(keys, features_MD)
+        except OSError as error:
+            log.warning("cache   %s cannot be written (%s): not kept.", folder, os.strerror(error.errno or 0))
 
     def _what(self, split: str, view: int | None) -> str:
         return f"features of {split}" + (f", view {view + 1} of {self._data.num_views}" if view is not None else "")
