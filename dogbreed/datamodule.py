@@ -259,8 +259,8 @@ class ImageDataModule(L.LightningDataModule):
         return self.dataset(split, augmented=augmented, positions=positions)
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
-        """Mix the pictures of a training batch on the device, if they are to be."""
-        return batch.mixed() if isinstance(batch, Batch) else batch
+        """Distort, paint over and mix the pictures of a training batch on the device, if they are to be."""
+        return batch.changed() if isinstance(batch, Batch) else batch
 
     def _loader(self, dataset: Dataset[Item], sampler: Any) -> DataLoader[Batch]:
         num_workers = self.num_workers if isinstance(dataset, ImageDataset) else 0
@@ -269,7 +269,7 @@ class ImageDataModule(L.LightningDataModule):
             sampler=sampler,
             batch_size=self.batch_size // self.num_ranks,
             num_workers=num_workers,
-            collate_fn=collate,
+            collate_fn=getattr(dataset, "collate", collate),
             pin_memory=torch.cuda.is_available(),
             persistent_workers=num_workers > 0,
             # The global one is dropout's, and how often a loader draws depends on its workers.

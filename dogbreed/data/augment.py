@@ -4,21 +4,24 @@ The randomness of a view is keyed by (seed, epoch, image): the same picture in
 the same epoch gets the same crop whichever process decodes it and in whatever
 order, so that an interrupted run can go on exactly where it was.
 
-Shape legend: C channels (3), H/W pixels, S input side.
+Shape legend: B batch, C channels (3), H/W pixels, S input side, R rounds of distortions.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 import torch
 import torchvision.transforms.v2.functional as tvf
+from numpy.typing import NDArray
 from torch import Tensor
 
-from dogbreed.data.distort import distort
-from dogbreed.data.mix import MixSettings
+from dogbreed.data.distort import distort, draw_distortions
+from dogbreed.data.mix import MixSettings, draw_mix, mix_batch
 from dogbreed.data.preprocess import INTERPOLATIONS, Preprocessing
 from dogbreed.errors import UserError
 
@@ -69,6 +72,11 @@ class AugmentSettings:
             msg = f"augment.num_distortions={self.num_distortions} must not be negative."
             raise UserError(msg)
 
+    @property
+    def changes_batches(self) -> bool:
+        """Say whether anything is made of a picture after it was cut."""
+        return bool(self.num_distortions or self.erase_probability or self.mix.mixes)
+
 
 def view_generator(seed: int, epoch: int, image: int) -> np.random.Generator:
     """Make the random generator of one picture in one epoch.
@@ -80,49 +88,124 @@ def view_generator(seed: int, epoch: int, image: int) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(key=[seed % 2**64, epoch], counter=[0, image, 0, 0]))
 
 
-def random_view(
-    image_u8_CHW: Tensor, settings: AugmentSettings, preprocessing: Preprocessing, rng: np.random.Generator
-) -> Tensor:
-    """Cut, resize, mirror, distort and erase one training picture, as the settings want it.
+# What is painted over: 2 to 33 % of the area (Zhong et al., "Random erasing", 2020).
+ERASED = AugmentSettings(crop_scale=(0.02, 0.33), crop_ratio=(0.3, 3.3))
+
+
+class View(NamedTuple):
+    """All that is random about one picture in one epoch.
 
     Args:
-        image_u8_CHW: Decoded pixels, uint8, any size; where no crop is wanted, the evaluation's view of them.
+        box: Top, left, height and width of the crop in pixels.
+        is_flipped: Mirrored left to right.
+        distortions: Positions in `dogbreed.data.distort.DISTORTIONS`.
+        strengths: Of each of them.
+        erased: Top, left, height and width of what is painted over, in the network's input; nothing: height 0.
+        mix: `dogbreed.data.mix.draw_mix`.
+    """
+
+    box: tuple[int, int, int, int]
+    is_flipped: bool
+    distortions: tuple[int, ...]
+    strengths: tuple[float, ...]
+    erased: tuple[int, int, int, int]
+    mix: NDArray[np.float32]
+
+
+def draw_view(height_px: int, width_px: int, settings: AugmentSettings, side_px: int, rng: np.random.Generator) -> View:
+    """Draw one picture's view.
+
+    Args:
+        height_px: Of the picture.
+        width_px: Of the picture.
         settings: How to vary it.
-        preprocessing: Input side and interpolation.
+        side_px: Of the network's input, for what is painted over.
         rng: The generator of this picture in this epoch.
+    """
+    box = random_crop_box(height_px, width_px, settings, rng) if settings.crop else (0, 0, height_px, width_px)
+    is_flipped = rng.random() < settings.flip_probability
+    distortions, strengths = draw_distortions(settings.num_distortions, settings.distortion_strength, rng)
+    erased = (0, 0, 0, 0)
+    if settings.erase_probability and rng.random() < settings.erase_probability:
+        erased = random_crop_box(side_px, side_px, ERASED, rng)
+    return View(box, is_flipped, distortions, strengths, erased, draw_mix(settings.mix, rng))
+
+
+def cut_view(image_u8_CHW: Tensor, view: View, preprocessing: Preprocessing) -> Tensor:
+    """Cut, resize and mirror one picture; the rest of its view is made a batch at a time (`Changes`).
+
+    Args:
+        image_u8_CHW: Decoded pixels, uint8, any size.
+        view: Drawn for a picture of this size.
+        preprocessing: Input side and interpolation.
 
     Returns:
         uint8, ``(3, S, S)``.
     """
-    if settings.crop:
-        height_px, width_px = image_u8_CHW.shape[-2:]
-        top, left, crop_height, crop_width = random_crop_box(height_px, width_px, settings, rng)
-        side = preprocessing.input_size_px
-        view = tvf.resize(
-            image_u8_CHW[:, top : top + crop_height, left : left + crop_width],
-            [side, side],
-            interpolation=INTERPOLATIONS[preprocessing.interpolation],
-            antialias=True,
+    top, left, height, width = view.box
+    side = preprocessing.input_size_px
+    cut = image_u8_CHW[:, top : top + height, left : left + width]
+    if (height, width) != (side, side):
+        interpolation = INTERPOLATIONS[preprocessing.interpolation]
+        cut = tvf.resize(cut, [side, side], interpolation=interpolation, antialias=True)
+    return cut.flip(-1) if view.is_flipped else cut
+
+
+class Changes(NamedTuple):
+    """What remains to be made of the views of a batch: distortions, painting over, mixing. Lives on the host.
+
+    Args:
+        distortions_BR: Positions in `dogbreed.data.distort.DISTORTIONS`.
+        strengths_BR: Of each of them, -1..1.
+        erased_B4: Top, left, height and width of what is painted over; height 0 for nothing.
+        mix_B5: Of `dogbreed.data.mix.draw_mix`; None where no picture is ever mixed.
+        color: What is painted over has this colour, 0..1, RGB.
+    """
+
+    distortions_BR: NDArray[np.int64]
+    strengths_BR: NDArray[np.float32]
+    erased_B4: NDArray[np.int64]
+    mix_B5: NDArray[np.float32] | None
+    color: tuple[float, float, float]
+
+    @classmethod
+    def of(cls, views: Sequence[View], settings: AugmentSettings, color: tuple[float, float, float]) -> Changes:
+        """Put the views of a batch together."""
+        return cls(
+            np.array([view.distortions for view in views], dtype=np.int64),
+            np.array([view.strengths for view in views], dtype=np.float32),
+            np.array([view.erased for view in views], dtype=np.int64),
+            np.stack([view.mix for view in views]) if settings.mix.mixes else None,
+            color,
         )
-    else:
-        view = image_u8_CHW
-    if rng.random() < settings.flip_probability:
-        view = view.flip(-1)
-    view = distort(view, settings.num_distortions, settings.distortion_strength, rng)
-    if settings.erase_probability and rng.random() < settings.erase_probability:
-        view = _erase(view, preprocessing, rng)
-    return view
+
+    def apply(self, images_u8_BCSS: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Make them, on whatever device the pixels live.
+
+        Returns:
+            Pixels, uint8, and the share of each picture in its mixture with the one before it; None without mixing.
+
+        Cost:
+            No host synchronisation.
+        """
+        images = distort(images_u8_BCSS, self.distortions_BR, self.strengths_BR)
+        if self.erased_B4[:, 2].any():
+            images = _paint_over(images, self.erased_B4, self.color)
+        if self.mix_B5 is None:
+            return images, None
+        return mix_batch(images, torch.from_numpy(self.mix_B5).to(images.device, non_blocking=True))
 
 
-def _erase(view_u8_CSS: Tensor, preprocessing: Preprocessing, rng: np.random.Generator) -> Tensor:
-    """Paint a rectangle of 2 to 33 % of the area with the mean colour (Zhong et al., "Random erasing", 2020)."""
-    shape = AugmentSettings(crop_scale=(0.02, 0.33), crop_ratio=(0.3, 3.3))
-    side = view_u8_CSS.shape[-1]
-    top, left, height, width = random_crop_box(side, side, shape, rng)
-    view_u8_CSS = view_u8_CSS.clone()
-    mean_C11 = torch.tensor(preprocessing.mean).mul(255).round().to(torch.uint8).view(3, 1, 1)
-    view_u8_CSS[:, top : top + height, left : left + width] = mean_C11
-    return view_u8_CSS
+def _paint_over(images_u8_BCSS: Tensor, boxes_B4: NDArray[np.int64], color: tuple[float, float, float]) -> Tensor:
+    """Paint a rectangle of each picture."""
+    device, size = images_u8_BCSS.device, images_u8_BCSS.shape[-1]
+    top_B, left_B, height_B, width_B = torch.from_numpy(boxes_B4).to(device, non_blocking=True)[:, :, None].unbind(1)
+    axis_S = torch.arange(size, device=device)
+    in_rows_BS = (axis_S >= top_B) & (axis_S < top_B + height_B)
+    in_columns_BS = (axis_S >= left_B) & (axis_S < left_B + width_B)
+    is_painted_B1SS = (in_rows_BS[:, :, None] & in_columns_BS[:, None, :])[:, None]
+    color_C11 = torch.tensor([round(255 * value) for value in color], dtype=torch.uint8).view(3, 1, 1)
+    return torch.where(is_painted_B1SS, color_C11.to(device, non_blocking=True), images_u8_BCSS)
 
 
 def random_crop_box(

@@ -12,8 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from dogbreed.data.augment import AugmentSettings, random_view, view_generator
-from dogbreed.data.mix import draw_mix, mix_batch
+from dogbreed.data.augment import AugmentSettings, Changes, View, cut_view, draw_view, view_generator
 from dogbreed.data.pixels import Pixels
 from dogbreed.data.preprocess import Preprocessing
 from dogbreed.data.sampler import Visit
@@ -26,7 +25,7 @@ class Batch(NamedTuple):
         images: ``(B, 3, S, S)`` uint8 pixels.
         labels: ``(B,)`` int64 class indices.
         indices: ``(B,)`` int64 positions in the split, to find the file again.
-        mix_draws: ``(B, 5)`` of `dogbreed.data.mix.draw_mix` before the pictures are mixed.
+        changes: What is still to be made of the pictures, on their device; None for nothing.
         partners: ``(B,)`` int64 class indices of what is mixed into each picture.
         shares: ``(B,)`` float32 shares of each picture itself in its mixture.
     """
@@ -34,25 +33,26 @@ class Batch(NamedTuple):
     images: Tensor
     labels: Tensor
     indices: Tensor
-    mix_draws: Tensor | None = None
+    changes: Changes | None = None
     partners: Tensor | None = None
     shares: Tensor | None = None
 
-    def mixed(self) -> Batch:
-        """Return the batch as it is to be learnt from, with its pictures mixed if they are to be."""
-        if self.mix_draws is None:
+    def changed(self) -> Batch:
+        """Return the batch as it is to be learnt from."""
+        if self.changes is None:
             return self
-        images, shares = mix_batch(self.images, self.mix_draws)
-        return Batch(images, self.labels, self.indices, None, self.labels.roll(1), shares)
+        images, shares = self.changes.apply(self.images)
+        partners = None if shares is None else self.labels.roll(1)
+        return Batch(images, self.labels, self.indices, None, partners, shares)
 
 
 class Item(NamedTuple):
-    """One picture as the data set yields it: ``(3, S, S)`` uint8 pixels, class index, position, draw for mixing."""
+    """One picture as the data set yields it: ``(3, S, S)`` uint8 pixels, class index, position, what was drawn."""
 
     image: Tensor
     label: int
     position: int
-    mix_draw: Tensor | None = None
+    view: View | None = None
 
 
 class ImageDataset(Dataset[Item]):
@@ -91,12 +91,20 @@ class ImageDataset(Dataset[Item]):
         if not self.augment or not isinstance(visit, Visit):
             return Item(pixels, label, index)
         rng = view_generator(self.seed, visit.epoch, index)
-        view = random_view(pixels, self.augment, self.preprocessing, rng)
-        return Item(view, label, index, draw_mix(self.augment.mix, rng) if self.augment.mix.mixes else None)
+        height, width = pixels.shape[-2:]
+        view = draw_view(height, width, self.augment, self.preprocessing.input_size_px, rng)
+        return Item(cut_view(pixels, view, self.preprocessing), label, index, view)
+
+    def collate(self, items: Sequence[Item]) -> Batch:
+        """Stack pictures to a batch."""
+        changes = None
+        if self.augment and self.augment.changes_batches:
+            views = [item.view for item in items if item.view]
+            changes = Changes.of(views, self.augment, self.preprocessing.mean)
+        return collate(items)._replace(changes=changes)
 
 
 def collate(items: Sequence[Item]) -> Batch:
-    """Stack pictures to a batch."""
-    views, labels, indices, draws = zip(*items, strict=True)
-    mix_draws = None if draws[0] is None else torch.stack(draws)
-    return Batch(torch.stack(views), torch.tensor(labels), torch.tensor(indices), mix_draws)
+    """Stack rows of pictures or features to a batch."""
+    rows, labels, indices, _ = zip(*items, strict=True)
+    return Batch(torch.stack(rows), torch.tensor(labels), torch.tensor(indices))

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from dogbreed.errors import UserError
@@ -49,7 +50,7 @@ class MixSettings:
         return self.probability > 0 and (self.mixup_alpha > 0 or self.cutmix_alpha > 0)
 
 
-def draw_mix(settings: MixSettings, rng: np.random.Generator) -> Tensor:
+def draw_mix(settings: MixSettings, rng: np.random.Generator) -> NDArray[np.float32]:
     """Draw how one picture is mixed with its partner.
 
     The picture itself keeps at least half: a pair and its mirror image are equally
@@ -61,11 +62,11 @@ def draw_mix(settings: MixSettings, rng: np.random.Generator) -> Tensor:
         rng: The generator of this picture in this epoch.
 
     Returns:
-        ``(5,)`` float32: the picture's opacity 0.5..1, and the partner's rectangle as top,
+        ``(5,)``: the picture's opacity 0.5..1, and the partner's rectangle as top,
         bottom, left, right in 0..1 (empty for mixup).
     """
     draw = np.array([1.0, 0.0, 0.0, 0.0, 0.0], dtype=np.float32)
-    if rng.random() < settings.probability:
+    if settings.mixes and rng.random() < settings.probability:
         alphas = (settings.mixup_alpha, settings.cutmix_alpha)
         cuts = alphas[1] > 0 and (alphas[0] == 0 or rng.random() < 0.5)
         share = rng.beta(alphas[cuts], alphas[cuts])
@@ -76,7 +77,7 @@ def draw_mix(settings: MixSettings, rng: np.random.Generator) -> Tensor:
             draw[1:] = top, top + side, left, left + side
         else:
             draw[0] = share
-    return torch.from_numpy(draw)
+    return draw
 
 
 def mix_batch(images_u8_BCSS: Tensor, draws_B5: Tensor) -> tuple[Tensor, Tensor]:

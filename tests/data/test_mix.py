@@ -15,12 +15,12 @@ settings = st.builds(MixSettings, st.floats(0, 1), st.floats(0.1, 2), st.sampled
 
 
 def draws_of(settings, count=8000):
-    return torch.stack([draw_mix(settings, view_generator(0, 0, i)) for i in range(count)])
+    return torch.from_numpy(np.stack([draw_mix(settings, view_generator(0, 0, i)) for i in range(count)]))
 
 
 @given(settings=settings, seed=st.integers(0, 1000))
 def test_a_picture_keeps_at_least_half(settings, seed):
-    draws = torch.stack([draw_mix(settings, view_generator(seed, 0, i)) for i in range(6)])
+    draws = torch.from_numpy(np.stack([draw_mix(settings, view_generator(seed, 0, i)) for i in range(6)]))
     mixed, shares = mix_batch(PIXELS, draws)
     assert mixed.dtype == torch.uint8
     assert mixed.shape == PIXELS.shape
