@@ -20,14 +20,18 @@ from dogbreed.data.augment import AugmentSettings
 from dogbreed.data.cache import CacheSettings, cached_pixels
 from dogbreed.data.dataset import Batch, ImageDataset, Item, collate
 from dogbreed.data.index import ImageIndex
-from dogbreed.data.pixels import CenterCrop, Pixels, WorkingCopy
+from dogbreed.data.pixels import CenterCrop, Pixels, StoredPixels, WorkingCopy
 from dogbreed.data.preprocess import Preprocessing
+from dogbreed.data.resident import ResidentDataset, ResidentPixels, num_bytes
 from dogbreed.data.sampler import EpochSampler, Visit
 from dogbreed.data.scan import check_root, scan_folder, scan_manifest
 from dogbreed.data.sources import Source
 from dogbreed.data.splits import SplitRule
 from dogbreed.distributed import is_main
 from dogbreed.errors import UserError
+
+# Of the device's free memory, which the network, its gradients and activations have not claimed yet.
+SHARE_OF_FREE = 0.4
 
 
 class ImageDataModule(L.LightningDataModule):
@@ -48,6 +52,8 @@ class ImageDataModule(L.LightningDataModule):
         batch_size: Pictures in a batch, >= 1; of all ranks together.
         num_workers: Loader processes, >= 0.
         cache: Keep decoded pictures: ``auto`` in the user's cache folder, ``none``, or a folder.
+        residency: ``device``: cached pictures are copied into the memory of ``self.device``, which cuts them
+            itself; ``host``: they stay in the host's; ``auto``: where they fit.
         num_views: Random views of each training picture whose features `fit_run` computes where only
             the head trains; 0 computes those of each epoch anew.
         cache_max_gb: The most that the cache may hold, of all data sets together, in GB; None for half of
@@ -82,6 +88,7 @@ class ImageDataModule(L.LightningDataModule):
         num_workers: int = 0,
         cache: str | Path = "auto",
         cache_max_gb: float | None = None,
+        residency: str = "auto",
         num_views: int = 0,
         sampling: str = "uniform",
         on_bad_file: str = "skip",
@@ -118,6 +125,10 @@ class ImageDataModule(L.LightningDataModule):
         self.batch_size = batch_size
         self.num_workers = num_workers
         self.cache = _cache_settings(cache, cache_max_gb)
+        if residency not in ("auto", "device", "host"):
+            msg = f"data.residency={residency} is unknown; use auto, device or host."
+            raise UserError(msg)
+        self.residency = residency
         self.num_views = num_views
         self.sampling = sampling
         self.on_bad_file = on_bad_file
@@ -128,6 +139,8 @@ class ImageDataModule(L.LightningDataModule):
         self.num_ranks = num_ranks
         self._index: ImageIndex | None = None
         self._start = (0, 0)
+        # Where batches are trained on, if whoever trains says so: pictures may then live there.
+        self.device: torch.device | None = None
         # Makes data sets of features, for a classifier that trains its head only; None: batches are pictures.
         self.features: Callable[..., Dataset[Item]] | None = None
 
@@ -256,7 +269,22 @@ class ImageDataModule(L.LightningDataModule):
     def _dataset(self, split: str, positions: Sequence[int], *, augmented: bool = False) -> Dataset[Item]:
         if self.features:
             return self.features(split, augmented=augmented, positions=positions)
-        return self.dataset(split, augmented=augmented, positions=positions)
+        dataset = self.dataset(split, augmented=augmented, positions=positions)
+        if not self._may_reside(dataset, positions):
+            return dataset
+        assert isinstance(dataset.pixels, StoredPixels)
+        assert self.device is not None
+        return ResidentDataset(dataset, ResidentPixels(dataset.pixels, positions, self.device))
+
+    def _may_reside(self, dataset: ImageDataset, positions: Sequence[int]) -> bool:
+        if self.residency == "host" or self.device is None or not isinstance(dataset.pixels, StoredPixels):
+            return False
+        needed = num_bytes(dataset.pixels, positions)
+        if needed is None:
+            return False
+        if self.residency == "device":
+            return True
+        return self.device.type == "cuda" and needed <= SHARE_OF_FREE * torch.cuda.mem_get_info(self.device)[0]
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         """Distort, paint over and mix the pictures of a training batch on the device, if they are to be."""

@@ -92,6 +92,9 @@ def view_generator(seed: int, epoch: int, image: int) -> np.random.Generator:
 ERASED = AugmentSettings(crop_scale=(0.02, 0.33), crop_ratio=(0.3, 3.3))
 
 
+_UNMIXED = draw_mix(MixSettings(), np.random.default_rng())
+
+
 class View(NamedTuple):
     """All that is random about one picture in one epoch.
 
@@ -110,6 +113,11 @@ class View(NamedTuple):
     strengths: tuple[float, ...]
     erased: tuple[int, int, int, int]
     mix: NDArray[np.float32]
+
+    @classmethod
+    def whole(cls, height_px: int, width_px: int) -> View:
+        """Return the view that is the picture itself."""
+        return cls((0, 0, height_px, width_px), False, (), (), (0, 0, 0, 0), _UNMIXED)
 
 
 def draw_view(height_px: int, width_px: int, settings: AugmentSettings, side_px: int, rng: np.random.Generator) -> View:

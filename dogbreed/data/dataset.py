@@ -6,7 +6,7 @@ Shape legend: B batch, C channels (3), S input side.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -18,6 +18,13 @@ from dogbreed.data.preprocess import Preprocessing
 from dogbreed.data.sampler import Visit
 
 
+class BatchSource(Protocol):
+    """Holds the pictures of a batch."""
+
+    def images(self, indices_B: Tensor) -> Tensor:
+        """Return them, uint8 ``(B, 3, S, S)``, by their positions in the split."""
+
+
 class Batch(NamedTuple):
     """What a loader yields and a training step takes.
 
@@ -26,6 +33,7 @@ class Batch(NamedTuple):
         labels: ``(B,)`` int64 class indices.
         indices: ``(B,)`` int64 positions in the split, to find the file again.
         changes: What is still to be made of the pictures, on their device; None for nothing.
+        source: Where the pictures are that are still to be cut; None if ``images`` holds them.
         partners: ``(B,)`` int64 class indices of what is mixed into each picture.
         shares: ``(B,)`` float32 shares of each picture itself in its mixture.
     """
@@ -34,16 +42,18 @@ class Batch(NamedTuple):
     labels: Tensor
     indices: Tensor
     changes: Changes | None = None
+    source: BatchSource | None = None
     partners: Tensor | None = None
     shares: Tensor | None = None
 
     def changed(self) -> Batch:
         """Return the batch as it is to be learnt from."""
+        images = self.images if self.source is None else self.source.images(self.indices)
         if self.changes is None:
-            return self
-        images, shares = self.changes.apply(self.images)
+            return self._replace(images=images, source=None)
+        images, shares = self.changes.apply(images)
         partners = None if shares is None else self.labels.roll(1)
-        return Batch(images, self.labels, self.indices, None, partners, shares)
+        return Batch(images, self.labels, self.indices, partners=partners, shares=shares)
 
 
 class Item(NamedTuple):
@@ -87,21 +97,26 @@ class ImageDataset(Dataset[Item]):
         """
         index = visit if isinstance(visit, int) else visit.image
         pixels = self.pixels.read(index)
-        label = int(self.pixels.images.labels[index])
-        if not self.augment or not isinstance(visit, Visit):
-            return Item(pixels, label, index)
-        rng = view_generator(self.seed, visit.epoch, index)
         height, width = pixels.shape[-2:]
-        view = draw_view(height, width, self.augment, self.preprocessing.input_size_px, rng)
-        return Item(cut_view(pixels, view, self.preprocessing), label, index, view)
+        view = self.draw(visit, height, width)
+        return Item(cut_view(pixels, view, self.preprocessing), int(self.pixels.images.labels[index]), index, view)
+
+    def draw(self, visit: int | Visit, height_px: int, width_px: int) -> View:
+        """Draw the view of a picture of this size; the whole of it where it is not to be varied."""
+        if not self.augment or not isinstance(visit, Visit):
+            return View.whole(height_px, width_px)
+        rng = view_generator(self.seed, visit.epoch, visit.image)
+        return draw_view(height_px, width_px, self.augment, self.preprocessing.input_size_px, rng)
+
+    def changes(self, views: Sequence[View]) -> Changes | None:
+        """Put together what is made of a batch after cutting; None for nothing."""
+        if not self.augment or not self.augment.changes_batches:
+            return None
+        return Changes.of(views, self.augment, self.preprocessing.mean)
 
     def collate(self, items: Sequence[Item]) -> Batch:
         """Stack pictures to a batch."""
-        changes = None
-        if self.augment and self.augment.changes_batches:
-            views = [item.view for item in items if item.view]
-            changes = Changes.of(views, self.augment, self.preprocessing.mean)
-        return collate(items)._replace(changes=changes)
+        return collate(items)._replace(changes=self.changes([item.view for item in items if item.view]))
 
 
 def collate(items: Sequence[Item]) -> Batch:

@@ -198,7 +198,7 @@ def evaluate_split(
     metrics = ClassificationMetrics(num_classes).to(device)
     logits, labels, features = [], [], []
     for batch in tqdm(loader, desc=f"evaluate {split}", disable=None if is_main() else True, delay=1, leave=False):
-        images = batch.images.to(device, non_blocking=True)
+        images = batch.changed().images.to(device, non_blocking=True)
         labels_B = batch.labels.to(device, non_blocking=True)
         if images.dim() == 2:
             logits_BK, features_BD = logits_of_features(net, images), images

@@ -141,7 +141,8 @@ class FeatureExtractor:
                 delay=1,
                 leave=False,
             ):
-                images = self._classifier.preprocessing.normalize(batch.images.to(self._device, non_blocking=True))
+                images = batch.changed().images.to(self._device, non_blocking=True)
+                images = self._classifier.preprocessing.normalize(images)
                 rows.append(logits_and_features(net, images)[1].float().cpu())
         net.train(was_training)
         return torch.cat(rows)
