@@ -17,21 +17,16 @@ from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from dogbreed.data.augment import AugmentSettings
-from dogbreed.data.cache import CacheSettings, cached_pixels
 from dogbreed.data.dataset import Batch, ImageDataset, Item, collate
 from dogbreed.data.index import ImageIndex
-from dogbreed.data.pixels import CenterCrop, Pixels, StoredPixels, WorkingCopy
 from dogbreed.data.preprocess import Preprocessing
-from dogbreed.data.resident import ResidentDataset, ResidentPixels, num_bytes
 from dogbreed.data.sampler import EpochSampler, Visit
 from dogbreed.data.scan import check_root, scan_folder, scan_manifest
 from dogbreed.data.sources import Source
 from dogbreed.data.splits import SplitRule
+from dogbreed.data.supply import PixelSupply
 from dogbreed.distributed import is_main
 from dogbreed.errors import UserError
-
-# Of the device's free memory, which the network, its gradients and activations have not claimed yet.
-SHARE_OF_FREE = 0.4
 
 
 class ImageDataModule(L.LightningDataModule):
@@ -124,11 +119,7 @@ class ImageDataModule(L.LightningDataModule):
         self.augment = augment
         self.batch_size = batch_size
         self.num_workers = num_workers
-        self.cache = _cache_settings(cache, cache_max_gb)
-        if residency not in ("auto", "device", "host"):
-            msg = f"data.residency={residency} is unknown; use auto, device or host."
-            raise UserError(msg)
-        self.residency = residency
+        self.supply = PixelSupply(cache, cache_max_gb, residency)
         self.num_views = num_views
         self.sampling = sampling
         self.on_bad_file = on_bad_file
@@ -139,8 +130,6 @@ class ImageDataModule(L.LightningDataModule):
         self.num_ranks = num_ranks
         self._index: ImageIndex | None = None
         self._start = (0, 0)
-        # Where batches are trained on, if whoever trains says so: pictures may then live there.
-        self.device: torch.device | None = None
         # Makes data sets of features, for a classifier that trains its head only; None: batches are pictures.
         self.features: Callable[..., Dataset[Item]] | None = None
 
@@ -197,14 +186,9 @@ class ImageDataModule(L.LightningDataModule):
         assert self.preprocessing is not None
         images = self.index.split(split)
         augment = self.augment if augmented else None
-        is_cropped = bool(augment and augment.crop)
-        if self.cache is None:
-            pixels = Pixels(images, None if is_cropped else CenterCrop(self.preprocessing))
-        else:
-            view = WorkingCopy.of(self.preprocessing) if is_cropped else CenterCrop(self.preprocessing)
-            wanted = range(len(images)) if positions is None else positions
-            pixels = cached_pixels(images, view, self.cache, wanted, partial(_progress, f"decode {split}"))
-        return ImageDataset(pixels, self.preprocessing, augment, self.seed)
+        wanted = range(len(images)) if positions is None else positions
+        progress = partial(_progress, f"decode {split}")
+        return self.supply.dataset(images, self.preprocessing, augment, self.seed, wanted, progress)
 
     def start_at(self, epoch: int, batch: int) -> None:
         """Have the next training loader go on where a run was interrupted.
@@ -269,22 +253,7 @@ class ImageDataModule(L.LightningDataModule):
     def _dataset(self, split: str, positions: Sequence[int], *, augmented: bool = False) -> Dataset[Item]:
         if self.features:
             return self.features(split, augmented=augmented, positions=positions)
-        dataset = self.dataset(split, augmented=augmented, positions=positions)
-        if not self._may_reside(dataset, positions):
-            return dataset
-        assert isinstance(dataset.pixels, StoredPixels)
-        assert self.device is not None
-        return ResidentDataset(dataset, ResidentPixels(dataset.pixels, positions, self.device))
-
-    def _may_reside(self, dataset: ImageDataset, positions: Sequence[int]) -> bool:
-        if self.residency == "host" or self.device is None or not isinstance(dataset.pixels, StoredPixels):
-            return False
-        needed = num_bytes(dataset.pixels, positions)
-        if needed is None:
-            return False
-        if self.residency == "device":
-            return True
-        return self.device.type == "cuda" and needed <= SHARE_OF_FREE * torch.cuda.mem_get_info(self.device)[0]
+        return self.supply.reside(self.dataset(split, augmented=augmented, positions=positions), positions)
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         """Distort, paint over and mix the pictures of a training batch on the device, if they are to be."""
@@ -304,18 +273,6 @@ class ImageDataModule(L.LightningDataModule):
             generator=torch.Generator().manual_seed(self.seed),
         )
         return loader
-
-
-def _cache_settings(cache: str | Path, max_gb: float | None) -> CacheSettings | None:
-    if max_gb is not None and not max_gb > 0:
-        msg = f"data.cache_max_gb={max_gb} must be above 0; data.cache=none keeps nothing."
-        raise UserError(msg)
-    if cache == "none":
-        return None
-    max_bytes = None if max_gb is None else round(1e9 * max_gb)
-    if cache == "auto":
-        return CacheSettings(max_bytes=max_bytes)
-    return CacheSettings(Path(cache).expanduser(), max_bytes)
 
 
 def _progress(what: str, items: Any, total: int) -> Any:

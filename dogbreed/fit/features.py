@@ -72,7 +72,7 @@ class FeatureExtractor:
         return features_ND
 
     def _from_cache(self, split: str, view: int | None, positions: Sequence[int]) -> Tensor:
-        settings = self._data.cache
+        settings = self._data.supply.cache
         if settings is None:
             return self._compute(split, view, positions)
         keys = keys_of(self._data.index.split(split), positions)
@@ -119,7 +119,7 @@ class FeatureExtractor:
             self._classifier.preprocessing,
         )
         # A view is drawn for a picture's place in the split, and cut from the cache's copy if there is one.
-        drawn = (view, data.augment, data.seed, data.cache is None) if view is not None else ()
+        drawn = (view, data.augment, data.seed, data.supply.cache is None) if view is not None else ()
         digest = hashlib.blake2b(repr((how, drawn)).encode("utf-8", "surrogateescape"), digest_size=8)
         digest.update(images.paths.content if drawn else b"")
         return digest.hexdigest()

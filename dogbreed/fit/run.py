@@ -122,9 +122,9 @@ def run_in(cfg: DictConfig, run_dir: Path, beginning: Beginning, stop: StopSigna
         write_csv(folder.splits_csv, data.index.rows())
     checkpoints = _build_checkpoints(cfg, folder, stop, beginning)
     trainer = build_trainer(cfg, folder, build_callbacks(_build_guard(cfg), record, checkpoints))
-    data.device = trainer.strategy.root_device
+    data.supply.device = trainer.strategy.root_device
     if data.num_views and has_separate_head(classifier.net, classifier.preprocessing.input_size_px):
-        data.features = FeatureExtractor(classifier, data, data.device, cfg.trainer.precision)
+        data.features = FeatureExtractor(classifier, data, trainer.strategy.root_device, cfg.trainer.precision)
     best_epoch = _fit(trainer, classifier, data, checkpoints, stop, is_resumed=bool(beginning.earlier))
     outcome = measure(classifier, data, with_test=cfg.test_after_fit)
 

@@ -27,7 +27,7 @@ def root(tmp_path_factory):
 def module(root, tmp_path, residency, augment=None, **more):
     data = ImageDataModule(root, preprocessing=Preprocessing(32, 36), augment=augment, batch_size=4,
                            cache=tmp_path / "cache", residency=residency, **more)  # fmt: skip
-    data.device = torch.device("cpu")
+    data.supply.device = torch.device("cpu")
     return data
 
 
@@ -50,7 +50,8 @@ def test_training_batches_are_the_same(root, tmp_path, augment):
         assert torch.equal(ours.indices, theirs.indices)
         difference = (ours.images.int() - theirs.images.int()).abs()
         # A level more or less before a picture is equalised or posterised is more after it.
-        assert (difference <= 1).float().mean() > (0.97 if augment is STRONG else 0.9999)
+        assert difference.float().mean() < (1.5 if augment is STRONG else 0.3)
+        assert augment is STRONG or difference.max() <= 1
         if augment is STRONG:
             torch.testing.assert_close(ours.shares, theirs.shares)
 
