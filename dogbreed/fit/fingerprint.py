@@ -26,6 +26,7 @@ _IRRELEVANT = (
     "checkpoint_every_s",
     "test_after_fit",
     "data.num_workers",
+    "data.cache_max_gb",
     "trainer.log_every_n_steps",
     "trainer.enable_model_summary",
     "trainer.enable_progress_bar",
