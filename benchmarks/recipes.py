@@ -41,7 +41,12 @@ TRICKS = {
     "balanced class weights": ("loss.class_weights=balanced",),
     "two batches a step": ("trainer.accumulate_grad_batches=2",),
 }
-CASES = {**GRID, **TRICKS}
+# What the caches of pictures and features cost in accuracy, and save in seconds.
+PLAIN = {
+    "full, standard, no cache": ("finetune=full", "data.cache=none"),
+    "head, standard, no cache": ("finetune=head", "data.cache=none", "data.num_views=0"),
+}
+CASES = {**GRID, **TRICKS, **PLAIN}
 
 # The peer that runs here, in the same conditions, and peers whose figures the data set's README gives: test top-1 and
 # seconds of the whole run, the same pictures and weights on two cores.
@@ -149,6 +154,7 @@ def _ours(case: str, data: str, seed: int) -> Timed:
         return train(
             "data=folder",
             f"data.root='{PHOTOS[data]}'",
+            f"data.cache='{Path(scratch, 'cache')}'",  # as for who trains on these pictures for the first time
             "model=mobilenetv2",
             f"model.weights='{WEIGHTS}'",
             f"trainer.max_epochs={EPOCHS}",

@@ -12,6 +12,8 @@ _TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX = -1, -2, -4
 _KEEPING = {_MMAP_MAX: 0, _TRIM_THRESHOLD: -1, _TOP_PAD: 64 * 1024 * 1024}
 _DEFAULTS = {_MMAP_MAX: 65_536, _TRIM_THRESHOLD: 128 * 1024, _TOP_PAD: 128 * 1024}
 
+_depth = 0
+
 
 @contextmanager
 def keeping_freed_memory() -> Iterator[None]:
@@ -21,16 +23,20 @@ def keeping_freed_memory() -> Iterator[None]:
     for hundreds of thousands of page faults, up to a third of its time. Does nothing on other systems, and where
     the environment already says how memory is kept (``MALLOC_…``, ``LD_PRELOAD``, ``GLIBC_TUNABLES``).
     """
+    global _depth  # noqa: PLW0603 -- the allocator is the process's, too
     libc = _glibc()
     if libc is None:
         yield
         return
     _set(libc, _KEEPING)
+    _depth += 1
     try:
         yield
     finally:
-        _set(libc, _DEFAULTS)
-        libc.malloc_trim(0)
+        _depth -= 1
+        if not _depth:  # features are computed while the fit that asks for them keeps, too
+            _set(libc, _DEFAULTS)
+            libc.malloc_trim(0)
 
 
 def _glibc() -> ctypes.CDLL | None:

@@ -6,9 +6,13 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dogbreed.command import run_command
 from dogbreed.errors import UserError
+
+if TYPE_CHECKING:
+    from dogbreed.data.cache_entries import Entry
 
 EPILOG = """\
 examples:
@@ -32,13 +36,13 @@ def manage(argv: Sequence[str]) -> None:
     Raises:
         UserError: nothing is kept of a data set that is named.
     """
-    from dogbreed.data.cache_entries import entries, remove_entry
+    from dogbreed.data.cache_entries import default_folder, entries, remove_entry
 
     args = _parse(argv)
-    folder = (args.folder or _default_folder()).expanduser()
+    folder = (args.folder or default_folder()).expanduser()
     found = entries(folder)
     if args.action == "show":
-        _show(folder)
+        _show(folder, found)
         return
     if args.root:
         known = {entry.root for entry in found}
@@ -52,17 +56,9 @@ def manage(argv: Sequence[str]) -> None:
     sys.stdout.write(f"removed {sum(entry.num_bytes for entry in found) / 1e6:,.0f} MB from {folder}\n")
 
 
-def _default_folder() -> Path:
-    from dogbreed.files import user_cache_dir
-
-    return user_cache_dir() / "decoded"
-
-
-def _show(folder: Path) -> None:
-    from dogbreed.data.cache_entries import entries
+def _show(folder: Path, found: Sequence[Entry]) -> None:
     from dogbreed.tables import format_table
 
-    found = entries(folder)
     if not found:
         sys.stdout.write(f"{folder} holds nothing.\n")
         return

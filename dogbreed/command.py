@@ -28,7 +28,9 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
 # Values of these keys are file names, which may hold what Hydra's grammar gives a meaning to.
-_PATH_KEYS = re.compile(r"(?:\+{0,2})(?:[\w.]*\.)?(?:root|manifest|weights|folder|run|data_root|checkpoint_dir|resume)")
+_PATH_KEYS = re.compile(
+    r"(?:\+{0,2})(?:[\w.]*\.)?(?:root|cache|manifest|weights|folder|run|data_root|checkpoint_dir|resume)"
+)
 
 
 class RefusedError(BaseException):

@@ -103,6 +103,9 @@ class ImageDataModule(L.LightningDataModule):
         if batch_size < 1 or num_workers < 0:
             msg = f"data.batch_size={batch_size} must be at least 1 and data.num_workers={num_workers} at least 0."
             raise UserError(msg)
+        if num_views < 0:
+            msg = f"data.num_views={num_views} must not be negative."
+            raise UserError(msg)
         if sampling not in ("uniform", "balanced"):
             msg = f"data.sampling={sampling} is unknown; use uniform or balanced."
             raise UserError(msg)

@@ -16,7 +16,8 @@ def faults():
 
 plain = faults()
 with keeping_freed_memory():
-    faults()
+    with keeping_freed_memory():
+        faults()
     kept = faults()
 print(plain, kept, faults())
 """

@@ -24,7 +24,7 @@ AUTO_LR = {
 REFERENCE_BATCH = 32
 
 # Keys whose values are files or folders.
-PATH_KEYS = ("data.root", "data.manifest", "data.source.folder", "model.weights", "checkpoint_dir")
+PATH_KEYS = ("data.root", "data.manifest", "data.source.folder", "data.cache", "model.weights", "checkpoint_dir")
 
 # Keys that may be `auto`, besides those for which it is Lightning's own word.
 AUTO_KEYS = frozenset(
@@ -96,7 +96,7 @@ def resolve(cfg: DictConfig, *, is_trial: bool = False) -> tuple[DictConfig, dic
     check_types(cfg, KEY_TYPES, AUTO_KEYS)
     for key in PATH_KEYS:
         value = OmegaConf.select(cfg, key)
-        if value is not None:  # the run folder must be readable from other folders, too
+        if value not in (None, "auto", "none"):  # the run folder must be readable from other folders, too
             OmegaConf.update(cfg, key, str(Path(value).expanduser().absolute()))
     decided: dict[str, Any] = {}
 
@@ -191,8 +191,11 @@ def _decide_views(cfg: DictConfig, decide: Callable[[str, Any], None]) -> None:
     mix = cfg.augment.get("mix") or {}
     is_mixed = bool(mix.get("probability")) and bool(mix.get("mixup_alpha") or mix.get("cutmix_alpha"))
     if cfg.finetune.mode == "head" and not is_mixed:
-        is_varied = cfg.augment.crop or cfg.augment.flip_probability or cfg.augment.num_distortions
-        decide("data.num_views", min(AUTO_VIEWS, int(cfg.trainer.max_epochs)) if is_varied else 1)
+        keys = ("crop", "flip_probability", "num_distortions", "erase_probability")
+        is_varied = any(cfg.augment.get(key) for key in keys)
+        epochs = cfg.trainer.max_epochs  # refused below where it is no number
+        num_views = min(AUTO_VIEWS, epochs) if isinstance(epochs, int) else AUTO_VIEWS
+        decide("data.num_views", num_views if is_varied else 1)
     elif cfg.data.num_views == "auto":
         cfg.data.num_views = 0
     elif cfg.data.num_views:

@@ -12,20 +12,22 @@ import shutil
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
+import numpy as np
 import torch
 
-from dogbreed.data.cache_entries import ABOUT, entries, remove_entry, stored_bytes
+from dogbreed.data.cache_entries import ABOUT, default_folder, entries, remove_entry
 from dogbreed.data.decode import DECODER
 from dogbreed.data.index import ImageList
 from dogbreed.data.pixels import Pixels, StoredPixels, View
 from dogbreed.data.store import PixelStore, key_of, remove_leftovers, writing
-from dogbreed.files import locked, user_cache_dir, write_json
+from dogbreed.distributed import world
+from dogbreed.files import locked, write_json
 from dogbreed.machine import num_cpus
 
 log = logging.getLogger(__name__)
@@ -43,14 +45,8 @@ class CacheSettings:
         max_bytes: Of all data sets together; None for half of what the disk has left.
     """
 
-    folder: Path = field(default_factory=lambda: user_cache_dir() / "decoded")
+    folder: Path = field(default_factory=default_folder)
     max_bytes: int | None = None
-
-    def budget_bytes(self) -> int:
-        """Return how much may be kept in all, what is there already included."""
-        if self.max_bytes is not None:
-            return self.max_bytes
-        return stored_bytes(self.folder) + shutil.disk_usage(self.folder).free // 2
 
 
 def cached_pixels(
@@ -93,17 +89,34 @@ def _from_cache(
     keys = keys_of(plain.images)
     stored = _stored(plain, folder, keys)
     if _missing(stored, positions):
-        folder.mkdir(parents=True, exist_ok=True)
-        with locked(folder, lambda: log.info("cache   another process is decoding these pictures: waiting for it")):
+        with filling(folder):
             stored = _stored(plain, folder, keys)
             if missing := _missing(stored, positions):
                 write_json(folder / ABOUT, {"root": str(plain.images.root.resolve()), "what": str(plain.view)})
                 remove_leftovers(folder)
                 _fill(folder, plain, keys, missing, settings, progress)
                 stored = _stored(plain, folder, keys)
-    with suppress(OSError):
-        os.utime(folder)  # what was not used for longest goes first
+    mark_used(folder)
     return stored
+
+
+@contextmanager
+def filling(folder: Path) -> Iterator[None]:
+    """Hold a folder of the cache, made if it is not there, while it is filled; others wait, and then look again."""
+
+    def say() -> None:
+        if not world().is_started:  # else it is most likely another rank of ours
+            log.info("cache   another process is filling %s: waiting for it", folder)
+
+    folder.mkdir(parents=True, exist_ok=True)
+    with locked(folder, say):
+        yield
+
+
+def mark_used(folder: Path) -> None:
+    """Remember when a folder of the cache was used: the one that was not used for longest goes first."""
+    with suppress(OSError):
+        os.utime(folder)
 
 
 def _name_of(pixels: Pixels) -> str:
@@ -130,8 +143,9 @@ def _stored(plain: Pixels, folder: Path, keys: list[bytes]) -> StoredPixels:
 
 def _missing(stored: StoredPixels, positions: Sequence[int]) -> list[int]:
     assert stored.places is not None
-    shards_N = stored.places.shards_N
-    return [position for position in positions if shards_N[position] < 0]
+    wanted = np.asarray(positions, dtype=np.int64)
+    missing: list[int] = wanted[stored.places.shards_N[wanted] < 0].tolist()
+    return missing
 
 
 def _fill(
@@ -170,9 +184,12 @@ class _Room:
     """What may still be kept; other data sets go if there is none, the one that was not used for longest first."""
 
     def __init__(self, settings: CacheSettings, keep: Path) -> None:
-        stored = stored_bytes(settings.folder)
-        self._left = settings.budget_bytes() - stored
-        self._others = deque(entry for entry in entries(settings.folder) if entry.folder != keep)
+        found = entries(settings.folder)
+        if settings.max_bytes is None:
+            self._left = shutil.disk_usage(settings.folder).free // 2
+        else:
+            self._left = settings.max_bytes - sum(entry.num_bytes for entry in found)
+        self._others = deque(entry for entry in found if entry.folder != keep)
 
     def take(self, num_bytes: int) -> bool:
         while self._left < num_bytes and self._others:

@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from dogbreed.files import read_json
+from dogbreed.files import read_json, user_cache_dir
 
 # Says what a folder of the cache holds.
 ABOUT = "about.json"
@@ -37,6 +37,11 @@ class Entry:
         return time.strftime("%Y-%m-%d", time.localtime(self.used))
 
 
+def default_folder() -> Path:
+    """Return where the cache is unless ``data.cache`` names another place."""
+    return user_cache_dir() / "decoded"
+
+
 def entries(folder: Path) -> list[Entry]:
     """List what a cache folder holds, what was not used for longest first."""
     found = []
@@ -46,11 +51,6 @@ def entries(folder: Path) -> list[Entry]:
             num_bytes = sum(file.stat().st_size for file in store.iterdir())
             found.append(Entry(store, about.get("root", ""), about.get("what", ""), num_bytes, store.stat().st_mtime))
     return sorted(found, key=lambda entry: entry.used)
-
-
-def stored_bytes(folder: Path) -> int:
-    """Return how much a cache folder holds."""
-    return sum(entry.num_bytes for entry in entries(folder))
 
 
 def remove_entry(entry: Entry) -> None:

@@ -41,6 +41,8 @@ class ResidentPixels:
         areas_N[positions] = sizes_N2[positions].prod(axis=1)
         ends_N = areas_N.cumsum()
         self.device = device
+        sizes = {tuple(size) for size in np.unique(sizes_N2[positions], axis=0).tolist()}
+        self._shared_size = sizes.pop() if len(sizes) == 1 else None
         self.pixels_PC = torch.empty((int(ends_N[-1]), 3), dtype=torch.uint8, device=device)
         self.offsets_N = torch.from_numpy(ends_N - areas_N).to(device)
         self.widths_N = torch.from_numpy(sizes_N2[:, 1]).to(device)
@@ -56,7 +58,8 @@ class ResidentPixels:
     def cut(self, indices_B: Tensor, cuts: Cuts, preprocessing: Preprocessing) -> Tensor:
         """Return the views of some pictures, uint8 ``(B, 3, S, S)``, on the device; no host synchronisation."""
         side = preprocessing.input_size_px
-        if (cuts.boxes_B4[:, 2:] == side).all() and not cuts.is_flipped_B.any():  # cut already
+        is_whole = self._shared_size == (side, side) and (cuts.boxes_B4[:, 2:] == side).all()
+        if is_whole and not cuts.is_flipped_B.any():  # cut already
             within_S = torch.arange(side * side, device=self.device)
             rows_BS = self.offsets_N[indices_B.to(self.device, non_blocking=True)][:, None] + within_S
             return self.pixels_PC[rows_BS].view(-1, side, side, 3).permute(0, 3, 1, 2)

@@ -76,5 +76,6 @@ class Failure:
 
 
 def is_echo(error: BaseException) -> bool:
-    """Say whether an error only repeats what another rank has told."""
-    return getattr(error, "first_rank", world().rank) != world().rank
+    """Say whether an error only repeats what another rank has told; who starts the ranks is none of them."""
+    place = world()
+    return place.is_started and getattr(error, "first_rank", place.rank) != place.rank

@@ -9,7 +9,7 @@ import hashlib
 import logging
 import os
 from collections.abc import Sequence
-from contextlib import nullcontext, suppress
+from contextlib import nullcontext
 from pathlib import Path
 
 import torch
@@ -18,13 +18,13 @@ from tqdm import tqdm
 
 from dogbreed.allocator import keeping_freed_memory
 from dogbreed.classifier import ImageClassifier
-from dogbreed.data.cache import keys_of
+from dogbreed.data.cache import filling, keys_of, mark_used
 from dogbreed.data.cache_entries import ABOUT
 from dogbreed.data.features import FeatureDataset, FeatureFile
 from dogbreed.data.sampler import Visit
 from dogbreed.datamodule import ImageDataModule
 from dogbreed.distributed import is_main
-from dogbreed.files import locked, write_json
+from dogbreed.files import write_json
 from dogbreed.nets.backbone import head_modules
 from dogbreed.nets.features import logits_and_features
 
@@ -80,17 +80,14 @@ class FeatureExtractor:
         file = FeatureFile(folder)
         found_MD, missing = file.find(keys)
         if missing:
-            folder.mkdir(parents=True, exist_ok=True)
-            with locked(folder, lambda: log.info("cache   another process computes these features: waiting for it")):
+            with filling(folder):
                 found_MD, missing = file.find(keys)
                 if missing:
                     computed = self._compute(split, view, [positions[row] for row in missing])
                     found_MD = computed.new_empty(len(keys), computed.shape[1]) if found_MD is None else found_MD
                     found_MD[torch.tensor(missing)] = computed
                     self._keep(file, folder, keys, found_MD, split, view)
-        else:
-            with suppress(OSError):
-                os.utime(folder)  # what was not used for longest goes first
+        mark_used(folder)
         assert found_MD is not None
         return found_MD
 

@@ -13,7 +13,7 @@ from helpers import make_tree, save_picture
 
 from dogbreed.data import cache, pixels
 from dogbreed.data.cache import CacheSettings, cached_pixels
-from dogbreed.data.cache_entries import entries, stored_bytes
+from dogbreed.data.cache_entries import entries
 from dogbreed.data.decode import decode_image
 from dogbreed.data.pixels import CenterCrop, Pixels, WorkingCopy
 from dogbreed.data.preprocess import Preprocessing
@@ -52,6 +52,10 @@ def read_all(root, settings, view=SMALL, positions=None):
     positions = range(len(images)) if positions is None else positions
     source = cached_pixels(images, view, settings, positions)
     return {images.paths[index]: source.read(index) for index in positions}
+
+
+def stored_bytes(folder):
+    return sum(entry.num_bytes for entry in entries(folder))
 
 
 def check(root, found, view=SMALL):

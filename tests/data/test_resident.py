@@ -10,6 +10,8 @@ from dogbreed.data.mix import MixSettings
 STRONG = AugmentSettings(
     crop_scale=(0.25, 1.0), num_distortions=2, erase_probability=0.5, mix=MixSettings(0.5, 0.4, 1.0)
 )
+# Crops as large as the network's input, somewhere in larger pictures.
+EXACT = AugmentSettings(crop_scale=(0.64, 0.64), crop_ratio=(1.0, 1.0), flip_probability=0.0)
 UNCUT = AugmentSettings(crop=False, flip_probability=0.5)
 
 
@@ -25,8 +27,8 @@ def root(tmp_path_factory):
 
 
 def module(root, tmp_path, residency, augment=None, **more):
-    data = ImageDataModule(root, preprocessing=Preprocessing(32, 36), augment=augment, batch_size=4,
-                           cache=tmp_path / "cache", residency=residency, **more)  # fmt: skip
+    options = {"preprocessing": Preprocessing(32, 36), "batch_size": 4, "cache": tmp_path / "cache", **more}
+    data = ImageDataModule(root, augment=augment, residency=residency, **options)
     data.supply.device = torch.device("cpu")
     return data
 
@@ -62,6 +64,19 @@ def test_evaluation_sees_the_same_pixels(root, tmp_path):
     assert data.eval_dataloader("valid").dataset.resident.pixels_PC.shape == (6 * 32 * 32, 3)
     for theirs, ours in zip(plain, batches(data, "valid"), strict=True):
         assert torch.equal(ours.images, theirs.images)
+
+
+def test_crops_that_need_no_resizing_are_cut_all_the_same(tmp_path):
+    for name in ("red", "blue"):
+        for number in range(4):
+            save_picture(tmp_path / "data" / "train" / name / f"{number}.jpg", (90, 90, 90), number, (64, 64))
+    folder = tmp_path / "data"
+    loaded, resident = (
+        batches(module(folder, tmp_path, where, EXACT, preprocessing=Preprocessing(20, 22)))
+        for where in ("host", "device")
+    )
+    for theirs, ours in zip(loaded, resident, strict=True):
+        assert (ours.images.int() - theirs.images.int()).abs().max() <= 2
 
 
 def test_what_is_not_in_the_cache_is_loaded(root, tmp_path):

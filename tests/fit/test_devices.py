@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 
 from dogbreed import UserError, compose, fit_run
 from dogbreed.distributed import RankError
+from dogbreed.distributed.failure import is_echo
 from dogbreed.fit.run_folder import RunFolder
 
 # -- the same learning -------------------------------------------------------
@@ -103,6 +104,7 @@ def test_a_rank_that_dies_ends_the_run_with_its_own_error(how, rank, error, matc
     assert re.search(match, state["error"])
     assert "\n" not in state["error"]
     assert not (tmp_path / "run" / "run.lock").exists()
+    assert not is_echo(raised.value)  # which a command would not print
     notes = "\n".join(getattr(raised.value, "__notes__", []))
     if how == "traceback":
         assert "on_train_batch_start" in notes

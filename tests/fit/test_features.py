@@ -93,6 +93,23 @@ def test_the_plan_is_told(tree, weights, tmp_path, caplog):
     assert json.loads((run.run_dir / "metrics.json").read_text())["val/acc_top1"] >= 0
 
 
+@pytest.mark.parametrize("epochs", ["null", "-1"])
+def test_runs_without_a_number_of_epochs(tree, weights, tmp_path, epochs):
+    with pytest.raises(UserError, match=r"trainer\.max_epochs=.* trains nothing"):
+        head_run(tree, weights, tmp_path / "run", f"trainer.max_epochs={epochs}")
+
+
+def test_fewer_views_than_none(tree, weights, tmp_path):
+    with pytest.raises(UserError, match=r"data\.num_views=-1 must not be negative"):
+        head_run(tree, weights, tmp_path / "run", "data.num_views=-1")
+
+
+def test_a_relative_cache_is_the_same_from_everywhere(tree, weights, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run = head_run(tree, weights, tmp_path / "run", "data.cache=kept")
+    assert f"cache: {tmp_path / 'kept'}\n" in (run.model_dir / "training_config.yaml").read_text()
+
+
 @pytest.mark.parametrize("more", [["augment.mix.probability=0.5", "augment.mix.mixup_alpha=0.2"], ["finetune=full"]])
 def test_views_are_for_a_frozen_backbone(tree, weights, tmp_path, more):
     with pytest.raises(UserError, match=r"data\.num_views=2 keeps what a frozen backbone makes of unmixed pictures"):
