@@ -52,6 +52,7 @@ class ImageClassifier(L.LightningModule):
         input_size_px: Input side; the weights' own by default.
         dropout: Share of features dropped before the last layer.
         channels_last: Keep tensors in NHWC order, which convolutions prefer.
+        compile: Have torch compile the network when training begins, in place: names in checkpoints stay.
         optim: Optimiser and schedule, as settings or as a mapping of their fields.
         finetune: What trains, as settings, as a mapping, or just the mode's name.
         loss: Label smoothing and class weights, as settings or as a mapping of their fields.
@@ -72,6 +73,7 @@ class ImageClassifier(L.LightningModule):
         input_size_px: int | None = None,
         dropout: float = 0.0,
         channels_last: bool = True,
+        compile: bool = False,  # noqa: A002 -- torch's word
         optim: OptimSettings | Mapping[str, Any] | None = None,
         finetune: FinetuneSettings | Mapping[str, Any] | str = "full",
         loss: LossSettings | Mapping[str, Any] | None = None,
@@ -102,6 +104,7 @@ class ImageClassifier(L.LightningModule):
         )
         if channels_last:
             self.net.to(memory_format=torch.channels_last)
+        self._is_to_be_compiled = compile
         self.train_metrics = ClassificationMetrics(len(self.class_names))
         self.val_metrics = ClassificationMetrics(len(self.class_names))
         self.test_metrics = ClassificationMetrics(len(self.class_names))
@@ -171,6 +174,8 @@ class ImageClassifier(L.LightningModule):
         """Enter the first phase before DistributedDataParallel looks at what has gradients."""
         if stage == "fit":
             set_backbone_trainable(self.net, self.finetune.trains_backbone(self.current_epoch))
+            if self._is_to_be_compiled:
+                self.net.compile()
 
     def on_fit_start(self) -> None:
         """Refuse data that is prepared for other weights than ours."""

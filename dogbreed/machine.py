@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import os
 import platform
+import resource
 import subprocess
+import sys
 from importlib import metadata
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
 
 CGROUP_DIR = Path("/sys/fs/cgroup")
 
@@ -33,6 +39,30 @@ def _cgroup_quota() -> float | None:
         return limit_us / int((CGROUP_DIR / "cpu/cpu.cfs_period_us").read_text()) if limit_us > 0 else None
     except (OSError, ValueError):
         return None
+
+
+def peak_memory_bytes(device: torch.device) -> int:
+    """Return the most memory that this process has held: a GPU's, or the host's where the device is none."""
+    if device.type == "cuda":
+        import torch  # which commands that end at once do without
+
+        return torch.cuda.max_memory_allocated(device)
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def limit_threads(num_processes: int = 1) -> None:
+    """Have torch use no more threads than this process has cores; unless the environment says how many.
+
+    Torch counts the machine's cores and knows no container's quota, beyond which threads only take turns.
+
+    Args:
+        num_processes: How many processes of ours share the cores.
+    """
+    import torch
+
+    if "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(min(torch.get_num_threads(), max(1, num_cpus() // num_processes)))
 
 
 def versions() -> dict[str, str]:

@@ -16,13 +16,12 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-import torchvision.transforms.v2.functional as tvf
 from numpy.typing import NDArray
 from torch import Tensor
 
 from dogbreed.data.distort import distort, draw_distortions
 from dogbreed.data.mix import MixSettings, draw_mix, mix_batch
-from dogbreed.data.preprocess import INTERPOLATIONS, Preprocessing
+from dogbreed.data.preprocess import Preprocessing, resize
 from dogbreed.errors import UserError
 
 
@@ -154,8 +153,7 @@ def cut_view(image_u8_CHW: Tensor, view: View, preprocessing: Preprocessing) -> 
     side = preprocessing.input_size_px
     cut = image_u8_CHW[:, top : top + height, left : left + width]
     if (height, width) != (side, side):
-        interpolation = INTERPOLATIONS[preprocessing.interpolation]
-        cut = tvf.resize(cut, [side, side], interpolation=interpolation, antialias=True)
+        cut = resize(cut, [side, side], preprocessing.interpolation)
     return cut.flip(-1) if view.is_flipped else cut
 
 

@@ -122,4 +122,8 @@ class ImageDataset(Dataset[Item]):
 def collate(items: Sequence[Item]) -> Batch:
     """Stack rows of pictures or features to a batch."""
     rows, labels, indices, _ = zip(*items, strict=True)
-    return Batch(torch.stack(rows), torch.tensor(labels), torch.tensor(indices))
+    if rows[0].dim() == 3:  # colours stay together
+        stacked = torch.stack([row.permute(1, 2, 0) for row in rows]).permute(0, 3, 1, 2)
+    else:
+        stacked = torch.stack(rows)
+    return Batch(stacked, torch.tensor(labels), torch.tensor(indices))

@@ -34,7 +34,7 @@ END_MARKERS = {b"\xff\xd8": b"\xff\xd9", b"\x89P": b"IEND"}
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 # Another decoder, other pixels.
-DECODER = f"1, Pillow {PIL.__version__}, simplejpeg {simplejpeg.__version__}"
+DECODER = f"2, Pillow {PIL.__version__}, simplejpeg {simplejpeg.__version__}"
 
 # EXIF orientation to what turns the picture upright.
 _UPRIGHT: dict[int, Callable[[Tensor], Tensor]] = {
@@ -47,6 +47,8 @@ _UPRIGHT: dict[int, Callable[[Tensor], Tensor]] = {
     8: lambda image: image.rot90(1, (-2, -1)),
 }
 _ORIENTATION = 0x0112
+# Bytes of a file that may say so: EXIF, or XMP.
+_TURNED = (b"Exif\0\0", b"tiff:Orientation")
 
 _truncated_lock = threading.Lock()
 
@@ -64,7 +66,7 @@ class ImageHeader(NamedTuple):
     height_px: int
 
 
-def decode_image(source: Path | str | bytes) -> Tensor:
+def decode_image(source: Path | str | bytes, min_side_px: int | None = None) -> Tensor:
     """Decode a picture to upright RGB pixels.
 
     Handles EXIF orientation, CMYK, greyscale, palette, 16-bit and floating
@@ -74,6 +76,8 @@ def decode_image(source: Path | str | bytes) -> Tensor:
 
     Args:
         source: A path, or the bytes of an encoded picture.
+        min_side_px: A JPEG may come at 1/2 of its size or less, if its shorter side keeps this many pixels:
+            libjpeg then computes no others. None for all of them.
 
     Returns:
         ``images_u8_CHW``: uint8, ``(3, H, W)``, 0..255.
@@ -84,7 +88,7 @@ def decode_image(source: Path | str | bytes) -> Tensor:
     data = source if isinstance(source, bytes) else _read(Path(source))
     with _open(data) as image:
         is_whole_size = not _bound_size(image)
-        if is_whole_size and (plain := _decode_plain_jpeg(image, data)) is not None:
+        if is_whole_size and (plain := _decode_plain_jpeg(image, data, min_side_px)) is not None:
             return plain
         pixels = _load_pixels(image, data)
         try:
@@ -178,16 +182,20 @@ def _num_pixels(image: Image.Image) -> int:
     return image.width * image.height
 
 
-def _decode_plain_jpeg(image: Image.Image, data: bytes) -> Tensor | None:
+def _decode_plain_jpeg(image: Image.Image, data: bytes, min_side_px: int | None) -> Tensor | None:
     """Decode the usual kind of JPEG to the same pixels in half of Pillow's time; None for another or a broken one."""
+    # Fractions above 1/2 take as long as the whole.
+    smaller = {}
+    if min_side_px and min(image.size) >= 2 * min_side_px:
+        smaller = {"min_height": min_side_px, "min_width": min_side_px, "min_factor": 2}
     if image.format != "JPEG" or image.mode not in ("RGB", "L"):
         return None
     try:
-        pixels_u8_HWC = simplejpeg.decode_jpeg(data)
+        pixels_u8_HWC = simplejpeg.decode_jpeg(data, **smaller)
     except ValueError:
         return None
     try:
-        orientation = image.getexif().get(_ORIENTATION, 1)
+        orientation = image.getexif().get(_ORIENTATION, 1) if any(mark in data for mark in _TURNED) else 1
     except Exception:  # noqa: BLE001 -- damaged metadata says nothing about the pixels
         orientation = 1
     pixels = torch.from_numpy(pixels_u8_HWC).permute(2, 0, 1)

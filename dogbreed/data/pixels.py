@@ -5,20 +5,27 @@ Shape legend: C channels (3), H/W pixels, S input side.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
-import torchvision.transforms.v2.functional as tvf
 from torch import Tensor
 
 from dogbreed.data.decode import BadImageError, decode_image
 from dogbreed.data.index import ImageList
-from dogbreed.data.preprocess import INTERPOLATIONS, Preprocessing
+from dogbreed.data.preprocess import Preprocessing, resize
 from dogbreed.data.store import PixelStore, Places
 from dogbreed.errors import UserError
 
-# What is kept of a picture: decoded pixels in, decoded pixels out. Its repr says all that decides its result.
-View = Callable[[Tensor], Tensor]
+
+class View(Protocol):
+    """What is kept of a picture: decoded pixels in, decoded pixels out. Its repr says all that decides its result."""
+
+    @property
+    def min_side_px(self) -> int | None:
+        """How many pixels of the shorter side it needs; None for all that there are."""
+
+    def __call__(self, image_u8_CHW: Tensor) -> Tensor:
+        """Make it of one picture."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +48,11 @@ class WorkingCopy:
         """Make the one for a network's input."""
         return cls(round(cls.SCALE * preprocessing.input_size_px), preprocessing.interpolation)
 
+    @property
+    def min_side_px(self) -> int:
+        """As many as it keeps."""
+        return self.side_px
+
     def __str__(self) -> str:
         return f"pictures, shorter side at most {self.side_px} px"
 
@@ -48,9 +60,7 @@ class WorkingCopy:
         """Shrink one picture."""
         if min(image_u8_CHW.shape[-2:]) <= self.side_px:
             return image_u8_CHW
-        return tvf.resize(
-            image_u8_CHW, [self.side_px], interpolation=INTERPOLATIONS[self.interpolation], antialias=True
-        )
+        return resize(image_u8_CHW, [self.side_px], self.interpolation)
 
 
 @dataclass(frozen=True)
@@ -58,6 +68,7 @@ class CenterCrop:
     """Cut what evaluation sees: exact, ``(3, S, S)``."""
 
     preprocessing: Preprocessing
+    min_side_px = None
 
     def __str__(self) -> str:
         return f"centre crops, {self.preprocessing.input_size_px} px"
@@ -90,7 +101,7 @@ class Pixels:
         """
         path = self.images.path(index)
         try:
-            pixels = decode_image(path)
+            pixels = decode_image(path, self.view.min_side_px if self.view else None)
         except BadImageError as error:
             msg = f"{path}: {error}: restore or remove it and start again."
             raise UserError(msg) from error

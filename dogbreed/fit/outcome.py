@@ -140,11 +140,21 @@ def report(folder: RunFolder, outcome: Outcome, metrics: dict[str, float], class
         [[split, *(metrics.get(f"{split}/{name}") for name in TABLE_METRICS)] for split in splits],
     )
     log.info(
-        "\n%s\n\n%s\n\n%.0f s, %.0f images/s, %.0f %% of it waiting for data\n%s",
+        "\n%s\n\n%s\n\n%s\n%s",
         table,
         outcome.headline.weakest_classes(class_names),
-        metrics["seconds"],
-        metrics["images_per_second"],
-        100 * metrics["data_wait_share"],
+        _speed(metrics),
         f"results {folder.path}",
     )
+
+
+def _speed(metrics: dict[str, float]) -> str:
+    parts = [
+        f"{metrics['seconds']:.0f} s",
+        f"{metrics['images_per_second']:.0f} images/s in training",
+        f"{100 * metrics['data_wait_share']:.0f} % of it waiting for data",
+        f"at most {metrics['peak_memory_gb']:.1f} GB of memory",
+    ]
+    if "flop_utilization" in metrics:
+        parts.append(f"{100 * metrics['flop_utilization']:.0f} % of the GPU's arithmetic")
+    return ", ".join(parts)

@@ -17,6 +17,8 @@ from tqdm import tqdm
 from dogbreed.classifier import ImageClassifier
 from dogbreed.distributed import is_main
 from dogbreed.files import write_csv
+from dogbreed.machine import peak_memory_bytes
+from dogbreed.nets.flops import peak_flops, training_flops
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +28,7 @@ class EpochRecord(Callback):
 
     Args:
         file: The CSV, rewritten whole after each epoch.
-        batch_size: Pictures in a training batch, for images per second.
+        batch_size: Pictures in a training batch, of all ranks together.
     """
 
     def __init__(self, file: Path, batch_size: int) -> None:
@@ -35,21 +37,36 @@ class EpochRecord(Callback):
         self._batch_size = batch_size
         self._train_s = self._wait_s = 0.0
         self._num_images = 0
+        self._flops = self._flops_per_image = 0.0
+        self._known_flops: dict[tuple[bool, ...], int] = {}
+        self._counted_epoch: int | None = None
+        self._peak_flops: float | None = None
+        self._device = torch.device("cpu")
         self._mark = 0.0
         self._epoch = (0.0, 0.0, 0)
         self._is_validated = False
 
     @property
     def totals(self) -> dict[str, float]:
-        """Training speed of the whole run: ``images_per_second`` and ``data_wait_share`` (0..1).
+        """What training took: ``images_per_second``, ``data_wait_share`` (0..1), ``peak_memory_gb``.
 
-        The share is the host's: on a GPU that still computes, its waiting costs nothing.
+        The share is the host's: on a GPU that still computes, its waiting costs nothing. The memory is the GPU's, or
+        the process's where there is none. ``flop_utilization`` (0..1) is there on GPUs whose peak is known.
         """
         seconds = max(self._train_s, 1e-9)
-        return {"images_per_second": self._num_images / seconds, "data_wait_share": self._wait_s / seconds}
+        totals = {
+            "images_per_second": self._num_images / seconds,
+            "data_wait_share": self._wait_s / seconds,
+            "peak_memory_gb": peak_memory_bytes(self._device) / 1e9,
+        }
+        if self._peak_flops and self._flops:
+            totals["flop_utilization"] = self._flops / seconds / self._peak_flops
+        return totals
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Start the clock; a run that goes on within an epoch does not come by its start."""
+        self._device = pl_module.device
+        self._peak_flops = peak_flops(pl_module.device, str(trainer.precision))
         self._mark = time.perf_counter()
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -65,7 +82,20 @@ class EpochRecord(Callback):
         now = time.perf_counter()
         self._wait_s += now - self._mark
         self._train_s += now - self._mark
-        self._mark = now
+        if self._peak_flops and self._counted_epoch != trainer.current_epoch:
+            self._counted_epoch = trainer.current_epoch
+            self._flops_per_image = self._flops_of_rank(trainer, pl_module)
+        self._mark = time.perf_counter()
+
+    def _flops_of_rank(self, trainer: L.Trainer, pl_module: L.LightningModule) -> float:
+        """Count what one of the ranks computes for a picture, now that the epoch's phase has been entered."""
+        has_features = getattr(getattr(trainer, "datamodule", None), "features", None)
+        if not isinstance(pl_module, ImageClassifier) or has_features:
+            return 0.0
+        phase = tuple(parameter.requires_grad for parameter in pl_module.net.parameters())
+        if phase not in self._known_flops:
+            self._known_flops[phase] = training_flops(pl_module.net, pl_module.preprocessing.input_size_px)
+        return self._known_flops[phase] / trainer.world_size
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -76,6 +106,7 @@ class EpochRecord(Callback):
         now = time.perf_counter()
         self._train_s += now - self._mark
         self._num_images += self._batch_size
+        self._flops += self._batch_size * self._flops_per_image
         self._mark = now
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -110,7 +141,7 @@ class EpochRecord(Callback):
         """Keep rows and sums in checkpoints, so that a resumed run's files are whole."""
         return {
             "rows": self.rows,
-            "sums": (self._train_s, self._wait_s, self._num_images),
+            "sums": (self._train_s, self._wait_s, self._num_images, self._flops),
             "epoch": self._epoch,
             "is_validated": self._is_validated,
         }
@@ -118,7 +149,7 @@ class EpochRecord(Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from a checkpoint."""
         self.rows = list(state_dict["rows"])
-        self._train_s, self._wait_s, self._num_images = state_dict["sums"]
+        self._train_s, self._wait_s, self._num_images, self._flops = state_dict["sums"]
         self._epoch = state_dict["epoch"]
         self._is_validated = state_dict["is_validated"]
 

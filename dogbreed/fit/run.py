@@ -42,6 +42,7 @@ from dogbreed.fit.ranks import supervise
 from dogbreed.fit.record import EpochRecord
 from dogbreed.fit.run_folder import RunFolder
 from dogbreed.fit.stop import StopSignals
+from dogbreed.machine import limit_threads
 from dogbreed.nets.features import has_separate_head
 
 log = logging.getLogger(__name__)
@@ -114,6 +115,7 @@ def run_in(cfg: DictConfig, run_dir: Path, beginning: Beginning, stop: StopSigna
     """
     folder = _folder(cfg, run_dir, is_trial=is_trial)
     started = time.perf_counter()
+    limit_threads()
     cfg, decided = from_main(lambda: resolve(cfg, is_trial=is_trial))
     _announce(cfg, decided, folder, beginning)
     data, classifier = build(cfg)
@@ -215,6 +217,10 @@ def _fit(
     except Exception as error:
         if stop.is_requested and not isinstance(error, UserError):  # the signal has killed a loader process, too
             raise KeyboardInterrupt from error
+        if type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
+            reason = str(error).strip().splitlines()[0]
+            msg = f"model.compile=true: torch cannot compile {classifier.architecture} here ({reason}): leave it off."
+            raise UserError(msg) from error
         raise
     if trainer.state.status == TrainerStatus.INTERRUPTED:
         raise KeyboardInterrupt

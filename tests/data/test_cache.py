@@ -39,9 +39,9 @@ def decoded(monkeypatch):
     """The files that are decoded from now on."""
     files = []
 
-    def count(path):
+    def count(path, *more):
         files.append(path.name)
-        return decode_image(path)
+        return decode_image(path, *more)
 
     monkeypatch.setattr(pixels, "decode_image", count)
     return files

@@ -39,6 +39,18 @@ def test_jpeg_equals_pillow(gradient, options):
     assert torch.equal(decode_image(data), pixels_of(Image.open(io.BytesIO(data))))
 
 
+@pytest.mark.parametrize(
+    ("min_side", "shape"), [(None, (600, 800)), (301, (600, 800)), (300, (300, 400)), (10, (75, 100))]
+)
+def test_a_jpeg_may_come_smaller(gradient, min_side, shape):
+    large = gradient.resize((800, 600), Image.Resampling.BICUBIC)
+    decoded = decode_image(encoded(large, "JPEG", quality=95), min_side)
+    assert decoded.shape == (3, *shape)
+    smaller = pixels_of(large.resize(shape[::-1], Image.Resampling.BOX))
+    assert (decoded.int() - smaller.int()).abs().float().mean() < 1.5
+    assert decode_image(encoded(large), min_side).shape == (3, 600, 800)  # a PNG has no such way
+
+
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_exif_orientation_is_undone(gradient, orientation):
     undo = {
@@ -56,6 +68,7 @@ def test_exif_orientation_is_undone(gradient, orientation):
     upright = gradient.transpose(undo) if undo is not None else gradient
     for format in ("JPEG", "PNG"):
         decoded = decode_image(encoded(gradient, format, exif=exif))
+        assert torch.equal(decoded, decode_image(encoded(gradient, format, exif=exif), 50))
         assert decoded.shape[1:] == (upright.height, upright.width)
         assert (decoded.int() - pixels_of(upright).int()).abs().float().mean() < 3
 

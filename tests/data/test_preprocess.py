@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from dogbreed import ImageClassifier, ImageDataModule, Preprocessing, UserError, load_model
 from dogbreed.data.decode import decode_image
-from dogbreed.data.preprocess import normalize_batch
+from dogbreed.data.preprocess import INTERPOLATIONS, normalize_batch, resize
 from dogbreed.fit.evaluation import evaluate_split
 
 
@@ -27,6 +27,16 @@ def test_center_crop_equals_torchvision():
     ours = Preprocessing(224, 256, "bicubic").center_crop(picture)
     theirs = v2.Compose([v2.Resize(256, v2.InterpolationMode.BICUBIC, antialias=True), v2.CenterCrop(224)])(picture)
     assert torch.equal(ours, theirs)
+
+
+@pytest.mark.parametrize("interpolation", ["nearest", "bilinear", "bicubic"])
+@pytest.mark.parametrize("size", [(224, 224), (40, 300), (37,)])
+def test_resize_equals_torchvision_however_colours_lie(interpolation, size):
+    whole_HWC = torch.randint(0, 256, (150, 201, 3), dtype=torch.uint8)
+    for picture in (whole_HWC.permute(2, 0, 1), whole_HWC.permute(2, 0, 1).contiguous(), whole_HWC.permute(2, 1, 0)):
+        cut = picture[:, 5:120, 7:107]
+        theirs = v2.functional.resize(cut, list(size), INTERPOLATIONS[interpolation], antialias=True)
+        assert torch.equal(resize(cut, size, interpolation), theirs)
 
 
 def test_normalize_equals_torchvision():

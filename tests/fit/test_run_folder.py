@@ -45,6 +45,7 @@ def test_metrics_are_those_of_the_predictions(finished_run):
         assert all(0 < float(row["probability"]) <= 1 for row in own)
     assert {"train/acc_top1", "val/loss", "test/f1_macro", "seconds", "images_per_second"} <= metrics.keys()
     assert 0 <= metrics["data_wait_share"] <= 1
+    assert 0.1 < metrics["peak_memory_gb"] < 100
 
 
 def test_the_confusion_matrix_is_that_of_the_predictions(finished_run):
