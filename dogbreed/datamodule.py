@@ -19,11 +19,14 @@ from tqdm import tqdm
 from dogbreed.data.augment import AugmentSettings
 from dogbreed.data.dataset import Batch, ImageDataset, Item, collate
 from dogbreed.data.index import ImageIndex
+from dogbreed.data.pack import read_pack
 from dogbreed.data.preprocess import Preprocessing
 from dogbreed.data.sampler import EpochSampler, Visit
 from dogbreed.data.scan import check_root, scan_folder, scan_manifest
+from dogbreed.data.shards import FetchAhead, PackedList
 from dogbreed.data.sources import Source
 from dogbreed.data.splits import SplitRule
+from dogbreed.data.storage import is_packed, storage_of
 from dogbreed.data.supply import PixelSupply
 from dogbreed.distributed import is_main
 from dogbreed.errors import UserError
@@ -37,7 +40,8 @@ class ImageDataModule(L.LightningDataModule):
     picture), so that batches do not depend on the number of workers.
 
     Args:
-        root: Folder of pictures: ``train|valid|test/CLASS/…`` or ``CLASS/…``.
+        root: Folder of pictures: ``train|valid|test/CLASS/…`` or ``CLASS/…``; or a packed data set, in a folder or at
+            ``s3://BUCKET/PREFIX``.
         manifest: CSV with ``path,label[,split]`` instead; paths are relative to
             ``root``, or to the manifest's folder.
         source: Fetches the data set when neither is given.
@@ -49,6 +53,7 @@ class ImageDataModule(L.LightningDataModule):
         cache: Keep decoded pictures: ``auto`` in the user's cache folder, ``none``, or a folder.
         residency: ``device``: cached pictures are copied into the memory of ``self.device``, which cuts them
             itself; ``host``: they stay in the host's; ``auto``: where they fit.
+        shuffle_window: Pictures of a packed data set that are mixed at a time, >= 1.
         num_views: Random views of each training picture whose features `fit_run` computes where only
             the head trains; 0 computes those of each epoch anew.
         cache_max_gb: The most that the cache may hold, of all data sets together, in GB; None for half of
@@ -84,6 +89,7 @@ class ImageDataModule(L.LightningDataModule):
         cache: str | Path = "auto",
         cache_max_gb: float | None = None,
         residency: str = "auto",
+        shuffle_window: int = 10_000,
         num_views: int = 0,
         sampling: str = "uniform",
         on_bad_file: str = "skip",
@@ -100,21 +106,24 @@ class ImageDataModule(L.LightningDataModule):
         if root is None and manifest is None and source is None:
             msg = "No data: give data.root=DIR, data.manifest=FILE, or data=sample."
             raise UserError(msg)
-        if batch_size < 1 or num_workers < 0:
-            msg = f"data.batch_size={batch_size} must be at least 1 and data.num_workers={num_workers} at least 0."
-            raise UserError(msg)
-        if num_views < 0:
-            msg = f"data.num_views={num_views} must not be negative."
-            raise UserError(msg)
+        numbers = {"batch_size": (batch_size, 1), "num_workers": (num_workers, 0), "num_views": (num_views, 0)}
+        for name, (value, least) in {**numbers, "shuffle_window": (shuffle_window, 1)}.items():
+            if value < least:
+                msg = f"data.{name}={value} must be at least {least}."
+                raise UserError(msg)
         if sampling not in ("uniform", "balanced"):
             msg = f"data.sampling={sampling} is unknown; use uniform or balanced."
             raise UserError(msg)
         if class_names is not None and len(set(class_names)) < len(class_names):
             msg = f"data.class_names={list(class_names)} names a class twice."
             raise UserError(msg)
-        self.root = Path(root).expanduser() if root is not None else None
+        self.pack = str(root) if is_packed(root) else None
+        self.root = Path(root).expanduser() if root is not None and not self.pack else None
         if self.root is not None:
             check_root(self.root)  # now: what comes before the scan may take long
+        if self.pack and sampling == "balanced":
+            msg = "data.sampling=balanced draws from everywhere, a packed data set is read in turn: use uniform."
+            raise UserError(msg)
         self.manifest = Path(manifest).expanduser() if manifest is not None else None
         self.source = source
         self.preprocessing = Preprocessing.of(preprocessing) if isinstance(preprocessing, str) else preprocessing
@@ -124,6 +133,7 @@ class ImageDataModule(L.LightningDataModule):
         self.num_workers = num_workers
         self.supply = PixelSupply(cache, cache_max_gb, residency)
         self.num_views = num_views
+        self.shuffle_window = shuffle_window
         self.sampling = sampling
         self.on_bad_file = on_bad_file
         self.rule = SplitRule(valid_fraction, test_fraction, split_seed, everything_in)
@@ -140,7 +150,7 @@ class ImageDataModule(L.LightningDataModule):
 
     def prepare_data(self) -> None:
         """Fetch the data set if it has a source; safe to call in several processes."""
-        if self.root is None and self.manifest is None and self.source:
+        if self.root is None and self.manifest is None and self.pack is None and self.source:
             self.root = self.source.prepare()
 
     def setup(self, stage: str | None = None) -> None:
@@ -164,7 +174,9 @@ class ImageDataModule(L.LightningDataModule):
         if self._index is None:
             self.prepare_data()
             options = (self.rule, self.on_bad_file, self._known_classes, partial(_progress, "scan pictures"))
-            if self.manifest:
+            if self.pack:
+                self._index = read_pack(storage_of(self.pack), self.supply.cache, self._known_classes)
+            elif self.manifest:
                 self._index = scan_manifest(self.manifest, self.root, *options)
             else:
                 assert self.root is not None
@@ -205,16 +217,21 @@ class ImageDataModule(L.LightningDataModule):
     def train_dataloader(self) -> DataLoader[Batch]:
         """Return shuffled batches of random views; a short last batch is left to the next epoch's shuffle."""
         dataset = self._dataset("train", range(len(self.index.split("train"))), augmented=True)
+        images = self.index.split("train")
+        packed = images if isinstance(images, PackedList) else None
         weights_N = None
         if self.sampling == "balanced":
-            weights_N = 1 / np.maximum(self.index.class_counts("train"), 1)[self.index.split("train").labels]
+            weights_N = 1 / np.maximum(self.index.class_counts("train"), 1)[images.labels]
         sampler = EpochSampler(
-            len(self.index.split("train")),
+            len(images),
             self.batch_size,
             self.seed,
             weights_N=weights_N,
             rank=self.rank,
             num_ranks=self.num_ranks,
+            groups_N=packed.shards_N if packed and not self.features else None,
+            window=self.shuffle_window,
+            fetch=FetchAhead(packed) if packed and packed.files.is_remote and not self.features else None,
         )
         (epoch, batch), self._start = self._start, (0, 0)
         # Now: loader processes fetch ahead before Lightning names the epoch.

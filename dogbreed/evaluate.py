@@ -81,7 +81,7 @@ def evaluate(cfg: DictConfig) -> dict[str, float]:
 def _build_data(cfg: DictConfig, model_dir: Path, model: LoadedModel) -> ImageDataModule:
     from omegaconf import OmegaConf
 
-    from dogbreed.config import auto_workers
+    from dogbreed.config import auto_workers, keeps_pixels
     from dogbreed.fit.build import instantiate
 
     file = model_dir / "training_config.yaml"
@@ -98,13 +98,13 @@ def _build_data(cfg: DictConfig, model_dir: Path, model: LoadedModel) -> ImageDa
         node.batch_size = cfg.batch_size
     node.num_workers = cfg.num_workers
     if node.num_workers == "auto":
-        node.num_workers = auto_workers(cfg.accelerator, is_cached=node.get("cache") != "none")
+        node.num_workers = auto_workers(cfg.accelerator, is_cached=keeps_pixels(node))
     node.pop("class_names", None)
     data: ImageDataModule = instantiate(
         node, preprocessing=model.preprocessing, class_names=model.class_names, everything_in=everything_in
     )
     splits_csv = model_dir.parent / "splits.csv"
-    if cfg.data_root is None and splits_csv.is_file():
+    if cfg.data_root is None and splits_csv.is_file() and data.pack is None:
         # As the run has split them: pictures that came or went since would move the cut, and training pictures with it.
         data.prepare_data()
         data.root = data.root or (data.manifest.parent if data.manifest else None)

@@ -54,7 +54,7 @@ def save_model(
     temperature: float = 1.0,
     familiarity: Familiarity | None = None,
     metrics: Mapping[str, float] | None = None,
-    example: Path | None = None,
+    example: Path | bytes | None = None,
     training_config: str = "",
 ) -> Path:
     """Write a model folder, whole or not at all.
@@ -66,7 +66,7 @@ def save_model(
         familiarity: Compares pictures with held-out ones; without it no picture is
             called unlike the training data.
         metrics: What training measured, flat names such as ``val/acc_top1``.
-        example: A validation picture; stored without its metadata, together with
+        example: A validation picture, or its bytes; stored without its metadata, together with
             the answer that the model gives for it.
         training_config: YAML of the configuration that it was trained with.
 
@@ -192,13 +192,16 @@ def verify_model(folder: str | Path) -> float:
     return difference
 
 
-def _write_example(folder: Path, picture: Path) -> None:
+def _write_example(folder: Path, picture: Path | bytes) -> None:
     # Encoded anew: photographs carry places and names in their metadata.
     pixels = decode_image(picture).permute(1, 2, 0).numpy()
     Image.fromarray(pixels).save(folder / "example.jpg", quality=95)
     # Answered by the folder itself, as whoever loads it will be.
     answer = load_model(folder).predict([folder / "example.jpg"])[0]
-    write_json(folder / "example.json", {"picture": picture.name, **answer.to_dict()})
+    write_json(
+        folder / "example.json",
+        {"picture": picture.name if isinstance(picture, Path) else "example.jpg", **answer.to_dict()},
+    )
 
 
 def _write_familiarity(folder: Path, familiarity: Familiarity) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dogbreed.config.devices import check_devices, local_devices, settle_devices
+from dogbreed.config.hardware import auto_precision, auto_workers, keeps_pixels
 from dogbreed.config.types import check_types
 from dogbreed.errors import UserError, did_you_mean
 
@@ -65,10 +66,6 @@ OBJECTIVES = (
 # More views are more like new ones in every epoch, and each is a pass over the data set (docs/recipes.md).
 AUTO_VIEWS = 4
 
-# Below this many cores a second loader process would only take time from training.
-CPU_CORES_PER_WORKER = 4
-MAX_WORKERS = 16
-
 MAX_SEED = 2**32 - 1  # NumPy's
 
 
@@ -96,7 +93,9 @@ def resolve(cfg: DictConfig, *, is_trial: bool = False) -> tuple[DictConfig, dic
     check_types(cfg, KEY_TYPES, AUTO_KEYS)
     for key in PATH_KEYS:
         value = OmegaConf.select(cfg, key)
-        if value not in (None, "auto", "none"):  # the run folder must be readable from other folders, too
+        if value not in (None, "auto", "none") and "://" not in str(
+            value
+        ):  # the run folder must be readable from other folders, too
             OmegaConf.update(cfg, key, str(Path(value).expanduser().absolute()))
     decided: dict[str, Any] = {}
 
@@ -114,10 +113,10 @@ def resolve(cfg: DictConfig, *, is_trial: bool = False) -> tuple[DictConfig, dic
     _decide_views(cfg, decide)
     decide("test_after_fit", not is_trial)
     decide("objective_mode", objective_mode(cfg))
-    decide("trainer.precision", _auto_precision(cfg.trainer.accelerator))
+    decide("trainer.precision", auto_precision(cfg.trainer.accelerator))
     decide(
         "data.num_workers",
-        auto_workers(cfg.trainer.accelerator, local_devices(cfg), is_cached=cfg.data.get("cache") != "none"),
+        auto_workers(cfg.trainer.accelerator, local_devices(cfg), is_cached=keeps_pixels(cfg.data)),
     )
     _check_values(cfg)
     return cfg, decided
@@ -231,27 +230,6 @@ def auto_lr(cfg: DictConfig) -> float | None:
     # Proportional for SGD (Goyal et al. 2017), by the square root for Adam (Malladi et al. 2022).
     ratio = batch / REFERENCE_BATCH
     return float(f"{base * (ratio if cfg.optim.name == 'sgd' else math.sqrt(ratio)):.3g}")
-
-
-def _auto_precision(accelerator: str) -> str:
-    import torch
-
-    if accelerator == "cpu" or not torch.cuda.is_available():
-        return "32-true"
-    return "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "16-mixed"
-
-
-def auto_workers(accelerator: str, num_devices: int = 1, *, is_cached: bool = False) -> int:
-    """Choose the number of loader processes of one device, for this machine's CPU quota and accelerator."""
-    import torch
-
-    from dogbreed.machine import num_cpus
-
-    cores = max(1, num_cpus() // max(1, num_devices))
-    if accelerator != "cpu" and torch.cuda.is_available():
-        return min(cores, MAX_WORKERS)
-    # Cached pictures cost less than what a process that hands them over takes from training.
-    return 0 if cores == 1 or is_cached else min(max(1, cores // CPU_CORES_PER_WORKER), MAX_WORKERS)
 
 
 def _check_values(cfg: DictConfig) -> None:

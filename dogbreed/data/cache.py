@@ -92,7 +92,7 @@ def _from_cache(
         with filling(folder):
             stored = _stored(plain, folder, keys)
             if missing := _missing(stored, positions):
-                write_json(folder / ABOUT, {"root": str(plain.images.root.resolve()), "what": str(plain.view)})
+                write_json(folder / ABOUT, {"root": plain.images.where, "what": str(plain.view)})
                 remove_leftovers(folder)
                 _fill(folder, plain, keys, missing, settings, progress)
                 stored = _stored(plain, folder, keys)
@@ -120,20 +120,20 @@ def mark_used(folder: Path) -> None:
 
 
 def _name_of(pixels: Pixels) -> str:
-    what = f"{pixels.images.root.resolve()}\n{pixels.view!r}\n{DECODER}"
+    what = f"{pixels.images.where}\n{pixels.view!r}\n{DECODER}"
     return hashlib.blake2b(what.encode("utf-8", "surrogateescape"), digest_size=8).hexdigest()
 
 
 def keys_of(images: ImageList, positions: Iterable[int] | None = None) -> list[bytes]:
     """Return the keys of a split's pictures, or of some of them."""
 
-    def key(path: str) -> bytes:
+    def key(index: int) -> bytes:
         try:
-            return key_of(path, (images.root / path).stat())
+            return key_of(images.identity(index))
         except OSError:
             return bytes(16)  # gone: whoever reads it will say so
 
-    return [key(path) for path in (images.paths if positions is None else map(images.paths.__getitem__, positions))]
+    return [key(index) for index in (range(len(images)) if positions is None else positions)]
 
 
 def _stored(plain: Pixels, folder: Path, keys: list[bytes]) -> StoredPixels:

@@ -72,6 +72,32 @@ class ImageList:
         """Return the full path of picture ``index``."""
         return self.root / self.paths[index]
 
+    @property
+    def where(self) -> str:
+        """The place where they all are, the same from every folder."""
+        return str(self.root.resolve())
+
+    def source(self, index: int) -> Path | bytes:
+        """Return what a picture is decoded from: its file, or the bytes of one.
+
+        Raises:
+            UserError: they cannot be had.
+        """
+        return self.path(index)
+
+    def name(self, index: int) -> str:
+        """Return where a picture is, for people."""
+        return str(self.path(index))
+
+    def identity(self, index: int) -> str:
+        """Return what is another where the picture may be another: path, size and time of change.
+
+        Raises:
+            OSError: it is gone.
+        """
+        stat = self.path(index).stat()
+        return f"{stat.st_size} {stat.st_mtime_ns} {self.paths[index]}"
+
 
 @dataclass(frozen=True)
 class IndexReport:

@@ -99,11 +99,10 @@ class Pixels:
         Raises:
             UserError: the file is gone or broken since the scan.
         """
-        path = self.images.path(index)
         try:
-            pixels = decode_image(path, self.view.min_side_px if self.view else None)
+            pixels = decode_image(self.images.source(index), self.view.min_side_px if self.view else None)
         except BadImageError as error:
-            msg = f"{path}: {error}: restore or remove it and start again."
+            msg = f"{self.images.name(index)}: {error}: restore or remove it and start again."
             raise UserError(msg) from error
         return self.view(pixels) if self.view else pixels
 

@@ -5,7 +5,7 @@ Shape legend: N pictures.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -42,6 +42,10 @@ class EpochSampler(Sampler[Visit]):
             every picture comes at most once an epoch.
         rank: Which process this is, 0 <= r < ``num_ranks``.
         num_ranks: How many share a batch; must divide ``batch_size``.
+        groups_N: Pictures lie together in these groups, numbered from 0, and are visited about group by group
+            (`mixed_groups`); without them anywhere.
+        window: How far a picture is moved from its group, in pictures.
+        fetch: Called for each of our pictures about ``window`` pictures before it is visited.
     """
 
     def __init__(
@@ -53,6 +57,9 @@ class EpochSampler(Sampler[Visit]):
         weights_N: NDArray[np.float64] | None = None,
         rank: int = 0,
         num_ranks: int = 1,
+        groups_N: NDArray[np.int32] | None = None,
+        window: int = 0,
+        fetch: Callable[[int], None] | None = None,
     ) -> None:
         self.num_images = num_images
         self.batch_size = batch_size
@@ -60,6 +67,9 @@ class EpochSampler(Sampler[Visit]):
         self.rank = rank
         self.num_ranks = num_ranks
         self._shares_N = None if weights_N is None else weights_N / weights_N.sum()
+        self._groups_N = groups_N
+        self._window = window
+        self._fetch = fetch
         self.epoch = 0
         self._first_batch = 0
 
@@ -76,7 +86,9 @@ class EpochSampler(Sampler[Visit]):
 
     def __iter__(self) -> Iterator[Visit]:
         rng = view_generator(self.seed, self.epoch, _ORDER)
-        if self._shares_N is None:
+        if self._groups_N is not None:
+            order_N = mixed_groups(self._groups_N, self._window, rng)
+        elif self._shares_N is None:
             order_N = rng.permutation(self.num_images)
         else:
             order_N = rng.choice(self.num_images, self.num_images, p=self._shares_N)
@@ -84,4 +96,35 @@ class EpochSampler(Sampler[Visit]):
         share = self.batch_size // self.num_ranks
         ours = order_N[:whole].reshape(-1, self.num_ranks, share)[self._first_batch :, self.rank]
         self._first_batch = 0
-        return (Visit(self.epoch, int(image)) for image in ours.ravel())
+        return self._visits(self.epoch, ours.ravel())
+
+    def _visits(self, epoch: int, images: NDArray[np.int64]) -> Iterator[Visit]:
+        lead = self._window // self.num_ranks if self._fetch else 0
+        for image in images[:lead]:
+            self._fetch_image(image)
+        for number, image in enumerate(images):
+            if number + lead < len(images):
+                self._fetch_image(images[number + lead])
+            yield Visit(epoch, int(image))
+
+    def _fetch_image(self, image: np.int64) -> None:
+        if self._fetch:
+            self._fetch(int(image))
+
+
+def mixed_groups(groups_N: NDArray[np.int32], window: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Draw an order of pictures that goes through their groups one after another, in random order.
+
+    Each picture comes up to ``window`` places later than its group would have it, so that neighbours part, and so
+    that only the groups of some ``window`` pictures are needed at a time.
+
+    Args:
+        groups_N: Group of each picture, numbered from 0.
+        window: In pictures.
+        rng: Source of randomness.
+    """
+    turns = rng.permutation(int(groups_N.max(initial=0)) + 1)
+    stream_N = np.argsort(turns[groups_N], kind="stable")
+    places_N = np.arange(len(groups_N)) + rng.uniform(0, max(window, 1), len(groups_N))
+    order_N: NDArray[np.int64] = stream_N[np.argsort(places_N, kind="stable")]
+    return order_N

@@ -46,10 +46,9 @@ class Places(NamedTuple):
     sizes_N2: NDArray[np.int32]
 
 
-def key_of(path: str, stat: os.stat_result) -> bytes:
-    """Return the key of a file: 16 bytes that are others when its path, size or time of change is another."""
-    identity = f"{stat.st_size} {stat.st_mtime_ns} {path}".encode("utf-8", "surrogateescape")
-    return hashlib.blake2b(identity, digest_size=16).digest()
+def key_of(identity: str) -> bytes:
+    """Return the key of a picture: 16 bytes that are others when its identity is another."""
+    return hashlib.blake2b(identity.encode("utf-8", "surrogateescape"), digest_size=16).digest()
 
 
 class ShardWriter:

@@ -15,6 +15,7 @@ from dogbreed.data.index import ImageList
 from dogbreed.data.pixels import CenterCrop, Pixels, StoredPixels, WorkingCopy
 from dogbreed.data.preprocess import Preprocessing
 from dogbreed.data.resident import ResidentDataset, ResidentPixels, num_bytes
+from dogbreed.data.shards import PackedList
 from dogbreed.errors import UserError
 
 # Of the device's free memory, which the network, its gradients and activations have not claimed yet.
@@ -72,7 +73,7 @@ class PixelSupply:
             progress: Wraps the iteration over those that are decoded now, for a progress bar.
         """
         is_cropped = bool(augment and augment.crop)
-        if self.cache is None:
+        if self.cache is None or isinstance(images, PackedList):  # what outgrows a disk is decoded in every epoch
             pixels = Pixels(images, None if is_cropped else CenterCrop(preprocessing))
         else:
             view = WorkingCopy.of(preprocessing) if is_cropped else CenterCrop(preprocessing)

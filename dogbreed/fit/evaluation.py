@@ -36,7 +36,7 @@ class Mistake:
     Args:
         split: Where it belongs.
         file: Its path below the data set's root, as in ``predictions.csv``.
-        path: Its full path.
+        source: What it is decoded from.
         label: True class.
         predicted: Most probable class.
         probability: Of the predicted class, calibrated, 0..1.
@@ -44,7 +44,7 @@ class Mistake:
 
     split: str
     file: str
-    path: Path
+    source: Path | bytes
     label: str
     predicted: str
     probability: float
@@ -119,7 +119,7 @@ class SplitResult:
             Mistake(
                 self.split,
                 images.paths[n],
-                images.path(n),
+                images.source(n),
                 names[int(self.labels_N[n])],
                 names[int(predicted_N[n])],
                 float(best_N[n]),
@@ -127,12 +127,12 @@ class SplitResult:
             for n in wrong[order].tolist()
         ]
 
-    def best_example(self, index: ImageIndex) -> Path | None:
-        """Return the picture that is recognised most surely, if any is recognised."""
+    def best_example(self, index: ImageIndex) -> Path | bytes | None:
+        """Return what the picture is decoded from that is recognised most surely, if any is recognised."""
         confidence_N, predicted_N = self.probabilities().max(dim=1)
         confidence_N[predicted_N != self.labels_N] = -1.0
         best = int(confidence_N.argmax())
-        return index.split(self.split).path(best) if confidence_N[best] >= 0 else None
+        return index.split(self.split).source(best) if confidence_N[best] >= 0 else None
 
     def confusion_rows(self, class_names: tuple[str, ...]) -> list[dict[str, Any]]:
         """Return the counts above 0 of the confusion matrix: split, label, predicted, count."""

@@ -94,9 +94,9 @@ class FeatureExtractor:
     def _keep(
         self, file: FeatureFile, folder: Path, keys: list[bytes], features_MD: Tensor, split: str, view: int | None
     ) -> None:
-        root = self._data.index.split(split).root.resolve()
+        root = self._data.index.split(split).where
         try:
-            write_json(folder / ABOUT, {"root": str(root), "what": self._what(split, view)})
+            write_json(folder / ABOUT, {"root": root, "what": self._what(split, view)})
             file.write(keys, features_MD)
         except OSError as error:
             log.warning("cache   %s cannot be written (%s): not kept.", folder, os.strerror(error.errno or 0))
@@ -111,7 +111,7 @@ class FeatureExtractor:
             self._weights,
             self._device.type,
             self._precision,
-            str(images.root.resolve()),
+            images.where,
             split,
             self._classifier.preprocessing,
         )

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dogbreed.data.candidates import read_manifest, walk_tree
+from dogbreed.data.storage import PACK_JSON, is_packed, storage_of
 from dogbreed.errors import UserError
 
 if TYPE_CHECKING:
@@ -87,6 +88,8 @@ def data_hash(cfg: DictConfig) -> str:
 def _describe_pictures(cfg: DictConfig) -> Any:
     from omegaconf import OmegaConf
 
+    if is_packed(cfg.data.root):  # its index names every archive and picture
+        return hashlib.sha256(storage_of(str(cfg.data.root)).read(PACK_JSON)).hexdigest()
     root, manifest = (Path(str(cfg.data[key])).expanduser() if cfg.data[key] else None for key in ("root", "manifest"))
     if manifest:
         folder = root or manifest.parent

@@ -32,7 +32,7 @@ def show_mistakes(mistakes: Sequence[Mistake], thumbs: Path, sheet_png: Path) ->
         thumbs: The folder.
         sheet_png: The sheet.
     """
-    shown = [(mistake, thumb) for mistake in mistakes[:MAX_MISTAKES] if (thumb := _thumb(mistake.path)) is not None]
+    shown = [(mistake, thumb) for mistake in mistakes[:MAX_MISTAKES] if (thumb := _thumb(mistake.source)) is not None]
     if not shown:
         shutil.rmtree(thumbs, ignore_errors=True)
         sheet_png.unlink(missing_ok=True)
@@ -80,9 +80,9 @@ def _safe(name: str) -> str:
     return name.encode()[:NAME_BYTES].decode(errors="ignore")
 
 
-def _thumb(path: Path) -> Image.Image | None:
+def _thumb(source: Path | bytes) -> Image.Image | None:
     try:
-        picture = Image.fromarray(decode_image(path).permute(1, 2, 0).numpy())
+        picture = Image.fromarray(decode_image(source).permute(1, 2, 0).numpy())
     except BadImageError:  # gone since it was measured: the others are worth showing
         return None
     scale = THUMB_SIDE_PX / max(picture.size)

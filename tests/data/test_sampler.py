@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dogbreed import ImageDataModule, Preprocessing, UserError
-from dogbreed.data.sampler import EpochSampler
+from dogbreed.data.sampler import EpochSampler, mixed_groups
 
 
 def batches(sampler, size):
@@ -71,3 +71,41 @@ def test_balanced_classes_come_equally_often(tmp_path):
     assert np.bincount(labels).tolist() == data.index.class_counts("train") == [2, 6, 40]
     with pytest.raises(UserError, match="data.sampling=even is unknown"):
         ImageDataModule(tmp_path, sampling="even")
+
+
+@given(
+    sizes=st.lists(st.integers(1, 30), min_size=1, max_size=12), window=st.integers(1, 60), seed=st.integers(0, 2**32)
+)
+def test_groups_come_one_after_another_mixed_at_their_borders(sizes, window, seed):
+    groups = np.repeat(np.arange(len(sizes), dtype=np.int32), sizes)
+    order = mixed_groups(groups, window, np.random.default_rng(seed))
+    assert sorted(order.tolist()) == list(range(len(groups)))
+    turns = np.random.default_rng(seed).permutation(len(sizes))
+    unmixed = np.argsort(turns[groups], kind="stable")
+    place = np.empty_like(order)
+    place[unmixed] = np.arange(len(groups))
+    assert (np.arange(len(groups)) - place[order] < window).all()  # later by less than the window …
+    assert (place[order] - np.arange(len(groups)) < window).all()  # … and so earlier
+
+
+def test_epochs_go_through_groups_in_another_order():
+    groups = np.repeat(np.arange(8, dtype=np.int32), 50)
+    sampler = EpochSampler(400, 10, groups_N=groups, window=20)
+    firsts = []
+    for epoch in range(6):
+        sampler.set_epoch(epoch)
+        firsts.append([groups[visit.image] for visit in sampler][0])
+    assert len(set(firsts)) > 2
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_pictures_are_announced_before_they_are_visited(ranks):
+    groups = np.repeat(np.arange(8, dtype=np.int32), 50)
+    announced = []
+    sampler = EpochSampler(400, 10, groups_N=groups, window=40, fetch=announced.append, rank=ranks - 1, num_ranks=ranks)
+    visited = []
+    for visit in sampler:
+        visited.append(visit.image)
+        assert announced[: len(visited)] == visited
+        assert len(announced) == min(len(visited) + 40 // ranks, 400 // ranks)
+    assert announced == visited

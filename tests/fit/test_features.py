@@ -100,7 +100,7 @@ def test_runs_without_a_number_of_epochs(tree, weights, tmp_path, epochs):
 
 
 def test_fewer_views_than_none(tree, weights, tmp_path):
-    with pytest.raises(UserError, match=r"data\.num_views=-1 must not be negative"):
+    with pytest.raises(UserError, match=r"data\.num_views=-1 must be at least 0"):
         head_run(tree, weights, tmp_path / "run", "data.num_views=-1")
 
 
