@@ -42,6 +42,7 @@ class ImageDataModule(L.LightningDataModule):
     Args:
         root: Folder of pictures: ``train|valid|test/CLASS/…`` or ``CLASS/…``; or a packed data set, in a folder or at
             ``s3://BUCKET/PREFIX``.
+        packed: The root holds a packed data set; None to look.
         manifest: CSV with ``path,label[,split]`` instead; paths are relative to
             ``root``, or to the manifest's folder.
         source: Fetches the data set when neither is given.
@@ -80,6 +81,7 @@ class ImageDataModule(L.LightningDataModule):
         self,
         root: str | Path | None = None,
         *,
+        packed: bool | None = None,
         manifest: str | Path | None = None,
         source: Source | None = None,
         preprocessing: Preprocessing | str | None = None,
@@ -117,7 +119,7 @@ class ImageDataModule(L.LightningDataModule):
         if class_names is not None and len(set(class_names)) < len(class_names):
             msg = f"data.class_names={list(class_names)} names a class twice."
             raise UserError(msg)
-        self.pack = str(root) if is_packed(root) else None
+        self.pack = str(root) if packed or (packed is None and is_packed(root)) else None
         self.root = Path(root).expanduser() if root is not None and not self.pack else None
         if self.root is not None:
             check_root(self.root)  # now: what comes before the scan may take long
@@ -158,10 +160,7 @@ class ImageDataModule(L.LightningDataModule):
         self.prepare_data()
         if stage in (None, "fit") and self.batch_size > len(self.index.split("train")):
             count = len(self.index.split("train"))
-            msg = (
-                f"data.batch_size={self.batch_size} is larger than the training split ({count} pictures): "
-                f"set data.batch_size={count} or lower."
-            )
+            msg = f"data.batch_size={self.batch_size} is larger than the training split: set at most {count}."
             raise UserError(msg)
         for split, count in self.index.counts().items() if self.num_ranks > 1 else ():
             if count < self.num_ranks:

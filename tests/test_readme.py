@@ -61,7 +61,7 @@ def make_polyvore(root):
 
 
 def test_there_is_something_to_run():
-    assert {words[2] for words in COMMANDS} == {"dogbreed.train", "dogbreed.evaluate", "dogbreed.predict"}
+    assert {words[2] for words in COMMANDS} == {f"dogbreed.{name}" for name in ("train", "evaluate", "predict", "pack")}
     assert len(COMMANDS) >= 8
     assert set(SCRIPTS) == {"ImageDataModule", "fit_run", "polyvore"}
 
@@ -71,9 +71,13 @@ def test_command(words, desk, cli):
     command, arguments = words[2].removeprefix("dogbreed."), words[3:]
     if "data=manifest" in arguments:
         subprocess.run([sys.executable, "-c", SCRIPTS["polyvore"]], cwd=desk, check=True)
+    if command == "pack":
+        shutil.rmtree(desk / "packed", ignore_errors=True)
+    elif "data=streaming" in arguments and not (desk / "packed").exists():  # tests run in any order
+        assert cli("pack", "photos", "packed", cwd=desk).code == 0
     if command == "train" and "--help" not in arguments:
         text = " ".join(arguments)
-        if not re.search(r"data=(folder|manifest)", text):
+        if not re.search(r"data=(folder|manifest|streaming)", text):
             # Of the sample only its drawing is spared: the pictures are others.
             arguments = [word for word in arguments if word != "data=dogimages"] + ["data.root=photos"]
         if "weights" not in text:
@@ -85,7 +89,7 @@ def test_command(words, desk, cli):
 
 
 def test_the_named_data_sets_compose(cli):
-    for name in set(re.findall(r"data=(\w+)", README)) - {"folder", "manifest"}:
+    for name in set(re.findall(r"data=(\w+)", README)) - {"folder", "manifest", "streaming"}:
         assert cli("train", f"data={name}", "--cfg", "job").code == 0
 
 

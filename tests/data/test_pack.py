@@ -308,6 +308,11 @@ def test_a_run_in_a_bucket_goes_on_where_it_was(s3, tmp_path):
         assert halves.metrics[name] == whole.metrics[name]
 
 
+def test_a_folder_of_pictures_is_no_pack(tree, tmp_path):
+    with pytest.raises(UserError, match=r"colours holds no packed data set \(pack\.json\): python -m dogbreed\.pack"):
+        fit_run(compose_quick(tree, "data=streaming"), tmp_path / "run")
+
+
 def test_balanced_sampling_is_refused(packed):
     with pytest.raises(UserError, match="a packed data set is read in turn: use uniform"):
         ImageDataModule(packed, sampling="balanced")
