@@ -160,7 +160,7 @@ class ImageDataModule(L.LightningDataModule):
         self.prepare_data()
         if stage in (None, "fit") and self.batch_size > len(self.index.split("train")):
             count = len(self.index.split("train"))
-            msg = f"data.batch_size={self.batch_size} is larger than the training split: set at most {count}."
+            msg = f"data.batch_size={self.batch_size} is larger than the training split ({count} pictures): lower it."
             raise UserError(msg)
         for split, count in self.index.counts().items() if self.num_ranks > 1 else ():
             if count < self.num_ranks:
