@@ -160,7 +160,10 @@ class ImageDataModule(L.LightningDataModule):
         self.prepare_data()
         if stage in (None, "fit") and self.batch_size > len(self.index.split("train")):
             count = len(self.index.split("train"))
-            msg = f"data.batch_size={self.batch_size} is larger than the training split ({count} pictures): lower it."
+            msg = (
+                f"data.batch_size={self.batch_size} is larger than the training split ({count} pictures): "
+                f"set data.batch_size={count} or lower."
+            )
             raise UserError(msg)
         for split, count in self.index.counts().items() if self.num_ranks > 1 else ():
             if count < self.num_ranks:
@@ -280,8 +283,8 @@ class ImageDataModule(L.LightningDataModule):
 
     def _loader(self, dataset: Dataset[Item], sampler: Any) -> DataLoader[Batch]:
         num_workers = self.num_workers if isinstance(dataset, ImageDataset) else 0
-        loader: DataLoader[Any] = DataLoader(
-            dataset,
+        return DataLoader(
+            dataset,  # type: ignore[arg-type]
             sampler=sampler,
             batch_size=self.batch_size // self.num_ranks,
             num_workers=num_workers,
@@ -291,7 +294,6 @@ class ImageDataModule(L.LightningDataModule):
             # The global one is dropout's, and how often a loader draws depends on its workers.
             generator=torch.Generator().manual_seed(self.seed),
         )
-        return loader
 
 
 def _progress(what: str, items: Any, total: int) -> Any:

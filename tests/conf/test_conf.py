@@ -22,6 +22,7 @@ NEEDED = {
     ("data", "manifest"): ["data.manifest=/photos.csv"],
     ("model", "timm"): ["model.architecture=test_resnet"],
     ("trainer", "gpu"): ["trainer.accelerator=cpu"],
+    ("data", "streaming"): ["data.root=s3://BUCKET/PREFIX"],
     ("trainer", "gpu_t4"): ["trainer.accelerator=cpu"],
     ("finetune", "head"): ["model.pretrained=true"],
     ("finetune", "head_then_full"): ["model.pretrained=true"],
