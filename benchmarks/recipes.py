@@ -174,8 +174,9 @@ def _mean(runs: list[dict[str, str]], name: str) -> float:
 
 
 def _seconds(runs: list[dict[str, str]]) -> float:
-    """Of the quickest: whatever else runs on a machine only adds to them."""
-    return min((float(run["seconds"]) for run in runs), default=math.nan)
+    """Of the quickest: whatever else runs on a machine only adds to them. Not of runs that shared one (nan)."""
+    seconds = [float(run["seconds"]) for run in runs]
+    return min((value for value in seconds if not math.isnan(value)), default=math.nan)
 
 
 def _read() -> list[dict[str, str]]:
