@@ -51,18 +51,15 @@ def peak_memory_bytes(device: torch.device) -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
-def limit_threads(num_processes: int = 1) -> None:
+def limit_threads() -> None:
     """Have torch use no more threads than this process has cores; unless the environment says how many.
 
     Torch counts the machine's cores and knows no container's quota, beyond which threads only take turns.
-
-    Args:
-        num_processes: How many processes of ours share the cores.
     """
     import torch
 
     if "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(min(torch.get_num_threads(), max(1, num_cpus() // num_processes)))
+        torch.set_num_threads(min(torch.get_num_threads(), num_cpus()))
 
 
 def versions() -> dict[str, str]:

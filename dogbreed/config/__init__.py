@@ -8,13 +8,7 @@ from dogbreed.config.compose import compose
 from dogbreed.config.devices import local_devices, num_ranks
 from dogbreed.config.hardware import auto_workers, keeps_pixels
 from dogbreed.config.places import conf_dir, group_options, literal_folder, register_resolvers
-from dogbreed.config.resolve import (
-    auto_lr,
-    check_present,
-    objective_mode,
-    objectives,
-    resolve,
-)
+from dogbreed.config.resolve import auto_lr, check_present, objective_mode, objectives, resolve
 from dogbreed.config.types import check_types
 
 __all__ = [

@@ -93,9 +93,8 @@ def resolve(cfg: DictConfig, *, is_trial: bool = False) -> tuple[DictConfig, dic
     check_types(cfg, KEY_TYPES, AUTO_KEYS)
     for key in PATH_KEYS:
         value = OmegaConf.select(cfg, key)
-        if value not in (None, "auto", "none") and "://" not in str(
-            value
-        ):  # the run folder must be readable from other folders, too
+        # The run folder must be readable from other folders, too.
+        if value not in (None, "auto", "none") and "://" not in str(value):
             OmegaConf.update(cfg, key, str(Path(value).expanduser().absolute()))
     decided: dict[str, Any] = {}
 

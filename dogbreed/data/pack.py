@@ -74,13 +74,14 @@ def write_pack(
         for split in index.splits:
             rows = _write_split(index, split, storage, Path(scratch), shard_bytes, shards, progress)
             tables |= {f"{split}_{name}": values for name, values in rows.items()}
-        _put(storage, INDEX, Path(scratch), _npz(tables))
+        content = _npz(tables)
+        _put(storage, INDEX, Path(scratch), content)
         about = {
             "format": FORMAT,
             "class_names": list(index.class_names),
             "splits": index.counts(),
             "shards": shards,
-            "index_sha256": hashlib.sha256(_npz(tables)).hexdigest(),
+            "index_sha256": hashlib.sha256(content).hexdigest(),
         }
         _put(storage, PACK_JSON, Path(scratch), json.dumps(about, indent=1, ensure_ascii=False).encode())
     return PackSummary(sum(index.counts().values()), len(shards), sum(shard["bytes"] for shard in shards))
@@ -103,7 +104,9 @@ def read_pack(
         msg = f"{storage.where} holds no packed data set ({PACK_JSON}): python -m dogbreed.pack writes one."
         raise UserError(msg)
     try:
-        about = json.loads(storage.read(PACK_JSON))
+        description = storage.read(PACK_JSON)
+        identity = hashlib.sha256(description).hexdigest()  # it holds the hashes of all that there is
+        about = json.loads(description)
         if about["format"] != FORMAT:
             msg = f"{storage.where} is of another format ({about['format']}) than this version reads ({FORMAT})."
             raise UserError(msg)
@@ -113,12 +116,11 @@ def read_pack(
             raise UserError(msg)
         sizes = [int(shard["bytes"]) for shard in about["shards"]]
         names = [str(shard["name"]) for shard in about["shards"]]
-        files = ShardFiles(storage, names, sizes, *((cache.folder, cache.max_bytes) if cache else (None, None)))
-        identity = about["index_sha256"]
+        files = ShardFiles(
+            storage, identity, names, sizes, *((cache.folder, cache.max_bytes) if cache else (None, None))
+        )
         with np.load(io.BytesIO(content), allow_pickle=False) as tables:
-            splits: dict[str, ImageList] = {
-                split: _read_split(tables, split, files, identity) for split in about["splits"]
-            }
+            splits: dict[str, ImageList] = {split: _read_split(tables, split, files) for split in about["splits"]}
         classes = tuple(about["class_names"])
     except (ValueError, KeyError, TypeError) as error:
         msg = f"{storage.where}/{PACK_JSON} is damaged ({error}): pack the data set anew."
@@ -153,7 +155,9 @@ def _write_split(
                 if archive.offset >= shard_bytes:
                     break
         storage.put(scratch / name, name)
-        shards.append({"name": name, "bytes": (scratch / name).stat().st_size})
+        with (scratch / name).open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        shards.append({"name": name, "bytes": (scratch / name).stat().st_size, "sha256": digest})
         (scratch / name).unlink()
     numbers, starts, sizes = np.array(rows, dtype=np.int64).T
     paths = "\0".join(images.paths[position] for position in order).encode("utf-8", "surrogateescape")
@@ -193,7 +197,7 @@ def _put(storage: Storage, name: str, scratch: Path, content: bytes) -> None:
     storage.put(scratch / name, name)
 
 
-def _read_split(tables: Any, split: str, files: ShardFiles, identity: str) -> PackedList:
+def _read_split(tables: Any, split: str, files: ShardFiles) -> PackedList:
     columns = {name: tables[f"{split}_{name}"] for name in ("paths", "labels", "shards", "offsets", "sizes")}
     paths: Sequence[str] = columns["paths"].tobytes().decode("utf-8", "surrogateescape").split("\0")
     return PackedList(
@@ -201,7 +205,6 @@ def _read_split(tables: Any, split: str, files: ShardFiles, identity: str) -> Pa
         PathList(paths),
         columns["labels"].astype(np.int32),
         files,
-        identity,
         columns["shards"].astype(np.int32),
         columns["offsets"].astype(np.int64),
         columns["sizes"].astype(np.int64),

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from dogbreed.data.cache_entries import ABOUT
 from dogbreed.data.index import ImageList
 from dogbreed.data.storage import FolderStorage, Storage
+from dogbreed.errors import UserError
 from dogbreed.files import disk_errors, locked, remove_unfinished, write_json
 
 # Archives that a process keeps open.
@@ -35,6 +36,7 @@ class ShardFiles:
 
     Args:
         storage: Where the archives are.
+        pack: Identity of the pack: another one at the same place has other copies.
         names: Their names.
         sizes: Their sizes in bytes.
         folder: The cache, for the copies; None reads each picture from the storage.
@@ -42,9 +44,16 @@ class ShardFiles:
     """
 
     def __init__(
-        self, storage: Storage, names: Sequence[str], sizes: Sequence[int], folder: Path | None, max_bytes: int | None
+        self,
+        storage: Storage,
+        pack: str,
+        names: Sequence[str],
+        sizes: Sequence[int],
+        folder: Path | None,
+        max_bytes: int | None,
     ) -> None:
         self.storage = storage
+        self.pack = pack
         self.names = names
         self.sizes = sizes
         self.max_bytes = max_bytes
@@ -52,7 +61,7 @@ class ShardFiles:
         if isinstance(storage, FolderStorage):
             self._folder = storage.folder
         elif folder is not None:
-            digest = hashlib.blake2b(storage.where.encode(), digest_size=8).hexdigest()
+            digest = hashlib.blake2b(f"{storage.where}\n{pack}".encode(), digest_size=8).hexdigest()
             self._folder = self.copies = folder / digest
         self._open: OrderedDict[int, int] = OrderedDict()
         self._owner = os.getpid()
@@ -72,10 +81,12 @@ class ShardFiles:
             UserError: it is gone, cannot be reached, or its copy cannot be kept.
         """
         if self.copies is None and not isinstance(self.storage, FolderStorage):
-            return self.storage.read(self.names[shard], offset, size)
-        content = os.pread(self._descriptor(shard), size, offset)
-        if len(content) < size:  # an archive of a folder that was cut
-            return self.storage.read(self.names[shard], offset, size)
+            content = self.storage.read(self.names[shard], offset, size)
+        else:
+            content = os.pread(self._descriptor(shard), size, offset)
+        if len(content) < size:  # decoding would go as far as it can
+            msg = f"{self.storage.where}/{self.names[shard]} is cut short: copy it again, or pack the data set anew."
+            raise UserError(msg)
         return content
 
     def fetch(self, shard: int) -> Path:
@@ -142,14 +153,12 @@ class PackedList(ImageList):
         paths: Their names before they were packed, archive by archive.
         labels: Class index of each.
         files: The archives.
-        pack: Identity of the pack.
         shards_N: Archive of each picture.
         offsets_N: Where its bytes begin there.
         sizes_N: How many bytes it has.
     """
 
     files: ShardFiles
-    pack: str
     shards_N: NDArray[np.int32]
     offsets_N: NDArray[np.int64]
     sizes_N: NDArray[np.int64]
@@ -169,7 +178,7 @@ class PackedList(ImageList):
 
     def identity(self, index: int) -> str:
         """Return what is another where the picture may be another."""
-        return f"{self.pack} {self.shards_N[index]} {self.offsets_N[index]}"
+        return f"{self.files.pack} {self.shards_N[index]} {self.offsets_N[index]}"
 
 
 class FetchAhead:

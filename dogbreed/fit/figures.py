@@ -19,6 +19,7 @@ GREY, ACCENT = "#9aa5b1", "#c2410c"
 DPI = 140
 SHEET_COLUMNS = 6
 CAPTION_LETTERS = 26
+CAPTIONS_IN = 0.25
 
 
 def new_figure(width_in: float, height_in: float) -> Figure:
@@ -59,7 +60,10 @@ def draw_sheet(pictures: Sequence[NDArray[np.uint8]], captions: Sequence[tuple[s
     """
     num_columns = min(SHEET_COLUMNS, len(pictures))
     num_rows = -(-len(pictures) // num_columns)
-    figure = new_figure(1.75 * max(num_columns, 3), 2.1 * num_rows + 0.4 * bool(title))
+    height_in = 2.1 * num_rows + 0.4 * bool(title) + CAPTIONS_IN
+    figure = new_figure(1.75 * max(num_columns, 3), height_in)
+    # The layout counts no text of its own below the last row.
+    figure.set_layout_engine("constrained", rect=(0, CAPTIONS_IN / height_in, 1, 1 - CAPTIONS_IN / height_in))
     axes = list(figure.subplots(num_rows, num_columns, squeeze=False).flat)
     for axis in axes:
         axis.axis("off")

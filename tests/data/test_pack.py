@@ -12,6 +12,7 @@ import pytest
 import torch
 from helpers import compose_quick
 from moto.server import ThreadedMotoServer
+from PIL import Image
 
 from dogbreed import ImageDataModule, Preprocessing, UserError, fit_run
 from dogbreed.data.cache import CacheSettings
@@ -173,6 +174,13 @@ def test_a_missing_archive_is_told(copy):
         contents(index)
 
 
+def test_an_archive_that_was_cut_is_told(copy):
+    archive = next(copy.glob("valid-*.tar"))
+    archive.write_bytes(archive.read_bytes()[:1000])
+    with pytest.raises(UserError, match=r"valid-\d+\.tar is cut short"):
+        contents(read_pack(FolderStorage(copy)))
+
+
 def test_other_classes_are_refused(packed):
     with pytest.raises(UserError, match=r"packed with other classes \(blue, green, red\)"):
         read_pack(FolderStorage(packed), class_names=("cats", "dogs"))
@@ -230,6 +238,22 @@ def test_half_a_copy_is_fetched_again(s3, tree, tmp_path):
     archive = next(settings.folder.rglob("train-*.tar"))
     archive.write_bytes(archive.read_bytes()[:1000])
     assert contents(read_pack(storage_of(BUCKET), settings)) == contents(scan_folder(tree))
+
+
+def test_another_pack_at_the_same_place_has_other_copies(s3, tree, tmp_path):
+    """Of two pictures of equal size, each takes the other's place: no size in the pack is another."""
+    settings = CacheSettings(tmp_path / "cache")
+    for root in ("here", "there"):
+        for name, color in (("a", 60), ("b", 200)) if root == "here" else (("a", 200), ("b", 60)):
+            for number in range(2):
+                file = tmp_path / root / "train" / name / f"{number}.bmp"
+                file.parent.mkdir(parents=True, exist_ok=True)
+                Image.new("RGB", (8, 8), (color, number, 0)).save(file)
+        write_pack(scan_folder(tmp_path / root), storage_of("s3://pictures/twice"))
+        assert contents(read_pack(storage_of("s3://pictures/twice"), settings)) == contents(
+            scan_folder(tmp_path / root)
+        )
+        s3.delete_object(Bucket="pictures", Key="twice/pack.json")
 
 
 def test_packing_into_a_bucket(s3, tree):
