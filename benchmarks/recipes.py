@@ -12,6 +12,7 @@ from pathlib import Path
 
 from benchmarks.commands import PHOTOS, WEIGHTS, Timed, notebook_loop, train
 from benchmarks.record import RESULTS, Row, machine_name, mean
+from dogbreed.config.hardware import auto_precision
 from dogbreed.files import write_csv
 from dogbreed.machine import source_revision
 from dogbreed.tables import format_table
@@ -142,7 +143,7 @@ def _keep(case: str, data: str, seed: int) -> None:
     row = {
         "case": case, "data": data, "seed": seed, "epochs": epochs,
         **{name: round(value, 5) for name, value in found.items()},
-        "seconds": round(timed.seconds, 1), "machine": machine_name(), "revision": source_revision(),
+        "seconds": round(timed.seconds, 1), "precision": auto_precision("auto"), "machine": machine_name(), "revision": source_revision(),
         "date": date.today().isoformat(),
     }  # fmt: skip
     write_csv(RUNS, [*_read(), row])
