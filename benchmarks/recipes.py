@@ -143,8 +143,8 @@ def _keep(case: str, data: str, seed: int) -> None:
     row = {
         "case": case, "data": data, "seed": seed, "epochs": epochs,
         **{name: round(value, 5) for name, value in found.items()},
-        "seconds": round(timed.seconds, 1), "precision": auto_precision("auto"), "machine": machine_name(), "revision": source_revision(),
-        "date": date.today().isoformat(),
+        "seconds": round(timed.seconds, 1), "precision": auto_precision("auto"), "machine": machine_name(),
+        "revision": source_revision(), "date": date.today().isoformat(),
     }  # fmt: skip
     write_csv(RUNS, [*_read(), row])
     print(f"  {case}, {data}, seed {seed}: {row['acc_top1']:.3f} in {row['seconds']:.0f} s", flush=True)

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
-from torch.nn import functional as F  # noqa: N812
+from torch.nn import functional as F
 
 Pair = tuple[int, int]
 # From this kernel area on, the weights' gradient is quicker in float32, casts included.
