@@ -45,9 +45,10 @@ def run(command: list[str]) -> float:
     return seconds
 
 
-def notebook_loop(folder: Path, epochs: int, seed: int) -> Timed:
+def notebook_loop(folder: Path, epochs: int, seed: int, loader: str = "torchvision") -> Timed:
     """Run the peer of `benchmarks.notebook_loop` in a process of its own; wall time with everything."""
-    command = [sys.executable, "-m", "benchmarks.notebook_loop", str(folder), str(WEIGHTS), str(epochs), str(seed)]
+    arguments = [str(folder), str(WEIGHTS), str(epochs), str(seed), loader]
+    command = [sys.executable, "-m", "benchmarks.notebook_loop", *arguments]
     started = time.perf_counter()
     done = subprocess.run(command, cwd=TOP, capture_output=True, text=True, check=True)
     return Timed(time.perf_counter() - started, json.loads(done.stdout.splitlines()[-1]))

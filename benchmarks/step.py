@@ -1,4 +1,4 @@
-"""What Lightning, metrics, callbacks and options add to a step: ours against a bare PyTorch step on the same tensors.
+"""What Lightning, metrics, callbacks, options and pictures add to a step: ours against a bare PyTorch step.
 
 Both steps alternate inside one training run, so that a busy machine slows both.
 """
@@ -18,22 +18,34 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from torch import nn
 from torch.utils.data import DataLoader
 
+from benchmarks.commands import PHOTOS
 from benchmarks.record import Row
-from dogbreed import ImageClassifier
+from dogbreed import AugmentSettings, ImageClassifier, ImageDataModule
+from dogbreed.allocator import keeping_freed_memory
+from dogbreed.config.hardware import auto_precision
 from dogbreed.fit.average import WeightAverage
 from dogbreed.fit.record import EpochRecord, RunProgress
 
-BATCH, NUM_CLASSES, WARM_UP = 32, 20, 4
+BATCH, NUM_CLASSES, NUM_CLOTHES, WARM_UP = 32, 20, 10, 4
 
 
 class BareStep(Callback):
-    """After each of our steps, time one without Lightning on the same tensors."""
+    """After each of our steps, time one without Lightning.
 
-    def __init__(self, net: nn.Module, optimizer: torch.optim.Optimizer, normalize, batch) -> None:
+    Args:
+        net: The bare step's own network.
+        optimizer: Of its parameters.
+        labels: Of its batch.
+        make_input: Gives what the network is fed with.
+        precision: ``bf16-mixed`` or ``32-true``, as the trainer's.
+    """
+
+    def __init__(self, net: nn.Module, optimizer: torch.optim.Optimizer, labels, make_input, precision: str) -> None:
         self.ours_s: list[float] = []
         self.bare_s: list[float] = []
         self._net, self._optimizer = net, optimizer
-        self._normalize, self._batch = normalize, batch
+        self._labels, self._make_input = labels, make_input
+        self._autocast = precision == "bf16-mixed"
         self._mark = 0.0
 
     def on_train_epoch_start(self, *_) -> None:
@@ -42,13 +54,22 @@ class BareStep(Callback):
     def on_train_batch_end(self, *_) -> None:
         now = time.perf_counter()
         self.ours_s.append(now - self._mark)
-        images, labels = self._batch
-        loss = nn.functional.cross_entropy(self._net(self._normalize(images)), labels)
+        with torch.autocast("cpu", torch.bfloat16, enabled=self._autocast):
+            loss = nn.functional.cross_entropy(self._net(self._make_input()), self._labels)
         self._optimizer.zero_grad()
         loss.backward()
         self._optimizer.step()
         self._mark = time.perf_counter()
         self.bare_s.append(self._mark - now)
+
+    def compare(self) -> tuple[float, float]:
+        """Return the bare step's seconds, and ours in their place.
+
+        The median of ratios of neighbours, not the ratio of medians: load that comes and goes hits both of a pair.
+        """
+        pairs = list(zip(self.ours_s, self.bare_s, strict=True))[WARM_UP:]
+        bare_s = statistics.median(pair[1] for pair in pairs)
+        return bare_s, bare_s * statistics.median(ours / bare for ours, bare in pairs)
 
 
 # What an option adds is shown, not bounded.
@@ -63,40 +84,74 @@ OPTIONS = {
 
 
 def run() -> list[Row]:
-    """ResNet18 at the size of photographs, and at the sample's, where overhead weighs more; there with options, too."""
+    """ResNet18 at the size of photographs, and at the sample's, where overhead weighs more; there with options, too.
+
+    Then whole steps, from cached photographs, beside the network alone.
+    """
     rows = [_measure(224, 30, target=1.03), _measure(64, 150, target=1.03)]
-    return rows + [_measure(64, 150, option=name) for name in OPTIONS]
+    rows += [_measure(64, 150, option=name) for name in OPTIONS]
+    if PHOTOS["clothing"].is_dir():
+        rows += [_measure_with_pictures(architecture) for architecture in ("resnet18", "mobilenetv3_large_100")]
+    return rows
 
 
 def _measure(size_px: int, steps: int, option: str = "", target: float | None = None) -> Row:
-    torch.manual_seed(0)
-    names = [f"class {k}" for k in range(NUM_CLASSES)]
-    ours = ImageClassifier("resnet18.tv_in1k", names, pretrained=False, input_size_px=size_px)
-    bare = copy.deepcopy(ours.net).train()
-    fused = torch.optim.AdamW(bare.parameters(), lr=1e-4, fused=True)
+    ours, bare, optimizer = _networks("resnet18.tv_in1k", NUM_CLASSES, size_px)
     images = torch.randint(0, 256, (BATCH, 3, size_px, size_px), dtype=torch.uint8)
-    batch = (images, torch.arange(BATCH) % NUM_CLASSES)
-    warnings.filterwarnings("ignore", module="lightning")
-    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    labels = torch.arange(BATCH) % NUM_CLASSES
+    timer = BareStep(bare, optimizer, labels, lambda: ours.preprocessing.normalize(images), auto_precision("cpu"))
     with tempfile.TemporaryDirectory() as scratch:
-        record = EpochRecord(Path(scratch, "metrics.csv"), BATCH)
-        timer = BareStep(bare, fused, ours.preprocessing.normalize, batch)
-        options = {"logger": False, "callbacks": []} | (OPTIONS[option](scratch) if option else {})
-        options["callbacks"] = [record, RunProgress(record), *options["callbacks"], timer]
-        trainer = L.Trainer(
-            accelerator="cpu",
-            max_epochs=1,
-            limit_val_batches=0,
-            enable_checkpointing=False,
-            enable_model_summary=False,
-            default_root_dir=scratch,
-            **options,
-        )
-        trainer.fit(ours, DataLoader([batch] * (steps + WARM_UP), batch_size=None))
-    pairs = list(zip(timer.ours_s, timer.bare_s, strict=True))[WARM_UP:]
-    bare_s = statistics.median(pair[1] for pair in pairs)
-    # The median of ratios of neighbours, not the ratio of medians: load that comes and goes hits both of a pair.
-    ratio = statistics.median(ours / bare for ours, bare in pairs)
+        options = OPTIONS[option](scratch) if option else {}
+        loader = DataLoader([(images, labels)] * (steps + WARM_UP), batch_size=None)
+        _train(ours, timer, scratch, train_dataloaders=loader, **options)
+    bare_s, ours_s = timer.compare()
     case = f"ResNet18, batch {BATCH}, {size_px} px, training step{f' with {option}' if option else ''}"
     case += f", median of {steps} pairs"
-    return Row("step", case, 1000 * bare_s * ratio, "bare PyTorch step", 1000 * bare_s, "ms", target, "max")
+    return Row("step", case, 1000 * ours_s, "bare PyTorch step", 1000 * bare_s, "ms", target, "max")
+
+
+def _measure_with_pictures(architecture: str) -> Row:
+    """Our step with all that comes before it, from the second epoch on, beside a step on a tensor that stays."""
+    with tempfile.TemporaryDirectory() as scratch:
+        ours, bare, optimizer = _networks(architecture, NUM_CLOTHES, 224)
+        augment, cache = AugmentSettings(), Path(scratch, "cache")
+        data = ImageDataModule(PHOTOS["clothing"], augment=augment, preprocessing=ours.preprocessing, cache=cache)
+        data.setup("fit")
+        list(data.train_dataloader())  # decodes
+        images = torch.randn(BATCH, 3, 224, 224).to(memory_format=torch.channels_last)
+        labels = torch.arange(BATCH) % NUM_CLOTHES
+        timer = BareStep(bare, optimizer, labels, lambda: images, auto_precision("cpu"))
+        _train(ours, timer, scratch, datamodule=data)
+    bare_s, ours_s = timer.compare()
+    case = f"{architecture}, batch {BATCH}, 224 px, cached photographs, training, median of {len(timer.ours_s)} pairs"
+    return Row("step", case, BATCH / ours_s, "network alone", BATCH / bare_s, "images/s", 0.95)
+
+
+def _networks(architecture: str, num_classes: int, size_px: int):
+    """Make ours, and a copy with an optimiser for the bare step."""
+    torch.manual_seed(0)
+    names = [f"class {k}" for k in range(num_classes)]
+    ours = ImageClassifier(architecture, names, pretrained=False, input_size_px=size_px)
+    bare = copy.deepcopy(ours.net).train()
+    return ours, bare, torch.optim.AdamW(bare.parameters(), lr=1e-4, fused=True)
+
+
+@keeping_freed_memory()
+def _train(ours: ImageClassifier, timer: BareStep, scratch: str, *, callbacks=(), logger=False, **more) -> None:
+    warnings.filterwarnings("ignore", module="lightning")
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    record = EpochRecord(Path(scratch, "metrics.csv"), BATCH)
+    settings = {name: more.pop(name) for name in ("gradient_clip_val", "log_every_n_steps") if name in more}
+    trainer = L.Trainer(
+        accelerator="cpu",
+        precision=auto_precision("cpu"),
+        max_epochs=1,
+        limit_val_batches=0,
+        enable_checkpointing=False,
+        enable_model_summary=False,
+        default_root_dir=scratch,
+        logger=logger,
+        callbacks=[record, RunProgress(record), *callbacks, timer],
+        **settings,
+    )
+    trainer.fit(ours, **more)

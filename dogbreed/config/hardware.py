@@ -16,7 +16,8 @@ def auto_precision(accelerator: str) -> str:
 
     if accelerator == "cpu" or not torch.cuda.is_available():
         # A CPU that only knows bfloat16's dot product (AVX512) trains more slowly with it than without.
-        return "bf16-mixed" if getattr(torch.cpu, "get_capabilities", dict)().get("amx_bf16") else "32-true"
+        find = getattr(torch.cpu, "get_capabilities", None)  # not in torch 2.11
+        return "bf16-mixed" if find and find().get("amx_bf16") else "32-true"
     return "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "16-mixed"
 
 

@@ -41,7 +41,8 @@ class FeatureExtractor:
         classifier: Its backbone stays as it is from now on.
         data: Where the pictures come from.
         device: Where the backbone runs.
-        precision: Lightning's word for it: ``bf16-mixed`` computes features in bfloat16.
+        precision: Lightning's word for it: ``bf16-mixed`` computes the random views' features in bfloat16. Those
+            that evaluation sees are always float32, as whoever loads the model folder will compute them.
     """
 
     def __init__(
@@ -110,7 +111,7 @@ class FeatureExtractor:
         how = (
             self._weights,
             self._device.type,
-            self._precision,
+            self._precision_of(view),
             images.where,
             split,
             self._classifier.preprocessing,
@@ -121,6 +122,9 @@ class FeatureExtractor:
         digest.update(images.paths.content if drawn else b"")
         return digest.hexdigest()
 
+    def _precision_of(self, view: int | None) -> str:
+        return "32-true" if view is None else self._precision
+
     @keeping_freed_memory()
     @torch.inference_mode()
     def _compute(self, split: str, view: int | None, positions: Sequence[int]) -> Tensor:
@@ -130,7 +134,7 @@ class FeatureExtractor:
         net.eval()
         visits = list(positions) if view is None else [Visit(view, position) for position in positions]
         rows = []
-        with _autocast(self._device, self._precision):
+        with _autocast(self._device, self._precision_of(view)):
             for batch in tqdm(
                 self._data.picture_loader(split, visits, augmented=view is not None),
                 desc=self._what(split, view),

@@ -73,7 +73,7 @@ def depthwise_conv2d(
     Returns:
         What `torch.nn.functional.conv2d` does, with gradients of the same value; not twice differentiable.
     """
-    return _Depthwise.apply(x_BCHW, weight_C1kk, bias_C, stride, padding, dilation)  # type: ignore[no-any-return, no-untyped-call]
+    return _Depthwise.apply(x_BCHW, weight_C1kk, bias_C, stride, padding, dilation)  # type: ignore[no-any-return]
 
 
 class _Depthwise(torch.autograd.Function):

@@ -7,7 +7,7 @@ import timm
 import torch
 from helpers import compose_quick, rows_of
 
-from dogbreed import UserError, fit_run
+from dogbreed import UserError, fit_run, load_model
 from dogbreed.fit import features
 from dogbreed.nets.features import has_separate_head, logits_and_features, logits_of_features
 
@@ -32,8 +32,9 @@ def computed(monkeypatch):
 
 @pytest.mark.parametrize("cache", ["none", "auto"])
 def test_as_many_views_as_epochs_are_the_ordinary_way(tree, weights, tmp_path, cache):
-    ordinary = head_run(tree, weights, tmp_path / "ordinary", "data.num_views=0", f"data.cache={cache}")
-    ours = head_run(tree, weights, tmp_path / "ours", "data.num_views=2", f"data.cache={cache}")
+    words = (f"data.cache={cache}", "trainer.precision=32-true")
+    ordinary = head_run(tree, weights, tmp_path / "ordinary", "data.num_views=0", *words)
+    ours = head_run(tree, weights, tmp_path / "ours", "data.num_views=2", *words)
     for theirs, row in zip(*(rows_of(run.run_dir / "metrics.csv") for run in (ordinary, ours)), strict=True):
         for key in theirs:
             if key.startswith(("train/", "val/")):
@@ -55,6 +56,16 @@ def test_a_later_run_computes_nothing_anew(tree, weights, tmp_path, computed):
     assert first.metrics["test/loss"] == again.metrics["test/loss"]
     head_run(tree, weights, tmp_path / "other", *words, "optim.lr=1e-2", "model.dropout=0.2")
     assert not computed
+
+
+def test_what_is_measured_is_what_is_deployed(tree, weights, tmp_path):
+    """Training in bfloat16 with a float32 outcome: `evaluate` says the same of the model folder."""
+    run = head_run(tree, weights, tmp_path / "run", "data.num_views=1", "trainer.precision=bf16-mixed")
+    rows = [row for row in rows_of(run.run_dir / "predictions.csv") if row["split"] == "test"]
+    answers = load_model(run.model_dir).predict([tree / row["file"] for row in rows])
+    assert [answer.labels[0] for answer in answers] == [row["predicted"] for row in rows]
+    for answer, row in zip(answers, rows, strict=True):
+        assert answer.probabilities[0] == pytest.approx(float(row["probability"]), abs=1e-5)
 
 
 def test_other_weights_have_other_features(tree, weights, tmp_path, computed):
