@@ -4,9 +4,11 @@ import argparse
 import importlib
 import time
 
+from benchmarks import chart
 from benchmarks.record import save, table
 
-NAMES = ("startup", "inputs", "step", "sample", "head", "recipes")  # the quick ones first
+# The quick ones first.
+NAMES = ("startup", "inputs", "growth", "memory", "step", "gpu", "sample", "sweep", "head", "recipes")
 
 
 def main() -> None:
@@ -22,6 +24,7 @@ def main() -> None:
         if rows:
             file = save(name, rows)
             print(f"{table(rows)}\n{file}, {time.perf_counter() - started:.0f} s\n", flush=True)
+    chart.main()
 
 
 if __name__ == "__main__":

@@ -1,0 +1,87 @@
+"""One picture and one table of all figures that have a target: ``python -m benchmarks.chart``.
+
+The picture goes beside the rows, the table into the README; both show the machine with the most rows.
+"""
+
+import csv
+import re
+from collections import Counter
+
+from benchmarks.commands import TOP
+from benchmarks.record import RESULTS
+from dogbreed.files import replacing
+from dogbreed.fit.figures import ACCENT, GREY, new_figure, save_figure
+
+PICTURE = RESULTS / "chart.png"
+README = TOP / "README.md"
+BEGIN, END = "<!-- benchmarks: written by `python -m benchmarks.chart` -->", "<!-- end of benchmarks -->"
+REACHED = "#2f855a"
+WIDEST = 8.0
+
+
+def main() -> None:
+    rows = bounded_rows()
+    draw(rows)
+    text = README.read_text(encoding="utf-8")
+    with replacing(README) as unfinished:
+        unfinished.write_text(with_table(text, rows), encoding="utf-8")
+    print(f"{PICTURE}\n{README}")
+
+
+def bounded_rows() -> list[dict[str, str]]:
+    """Read the rows that have a target, of the machine that has most of them."""
+    rows = []
+    for file in sorted(RESULTS.glob("*.csv")):
+        with file.open(newline="", encoding="utf-8") as stream:
+            rows += [row for row in csv.DictReader(stream) if row.get("target")]
+    machine = Counter(row["machine"] for row in rows).most_common(1)[0][0]
+    return [row for row in rows if row["machine"] == machine]
+
+
+def margin(row: dict[str, str]) -> float:
+    """Return by which factor a row is better than its target; below 1 it is worse."""
+    ratio, target = float(row["ratio"]), float(row["target"])
+    return ratio / target if row["sense"] == "min" else target / ratio
+
+
+def draw(rows: list[dict[str, str]]) -> None:
+    """Draw a bar a row, from the target to what was reached."""
+    figure = new_figure(11, 1.2 + 0.27 * len(rows))
+    axes = figure.add_subplot()
+    places = range(len(rows))
+    margins = [min(WIDEST, max(1 / WIDEST, margin(row))) for row in rows]
+    colours = [REACHED if value >= 1 else ACCENT for value in margins]
+    axes.barh(places, [value - 1 for value in margins], left=1, color=colours, height=0.7)
+    axes.set_xscale("log", base=2)
+    axes.set_xlim(1 / WIDEST, WIDEST)
+    ticks = [1 / 8, 1 / 4, 1 / 2, 1, 2, 4, 8]
+    axes.set_xticks(ticks, ["8× worse", "4×", "2×", "target", "2×", "4×", "8× better"])
+    axes.axvline(1, color=GREY, linewidth=1)
+    axes.set_yticks(places, [f"{row['bench']}: {row['case']}, beside {row['peer_name']}" for row in rows], fontsize=7)
+    axes.invert_yaxis()
+    axes.set_title(f"Measured against what had to be reached ({rows[0]['machine']})", fontsize=10)
+    save_figure(figure, PICTURE)
+
+
+def table(rows: list[dict[str, str]]) -> str:
+    """Write the rows as Markdown."""
+    lines = ["| | ours | peer | | ratio | target | |", "|---|---|---|---|---|---|---|"]
+    for row in rows:
+        sign = "≥" if row["sense"] == "min" else "≤"
+        ours, peer, ratio = (f"{float(row[name]):.3g}" for name in ("ours", "peer", "ratio"))
+        verdict = "" if margin(row) >= 1 else "**missed**"
+        lines.append(
+            f"| {row['bench']}: {row['case']} | {ours} {row['unit']} | {peer} | {row['peer_name']} | {ratio} | "
+            f"{sign} {float(row['target']):g} | {verdict} |"
+        )
+    return "\n".join(lines)
+
+
+def with_table(readme: str, rows: list[dict[str, str]]) -> str:
+    """Put the table between its marks."""
+    pattern = re.compile(f"{re.escape(BEGIN)}.*?{re.escape(END)}", re.S)
+    return pattern.sub(lambda _: f"{BEGIN}\n{table(rows)}\n{END}", readme)
+
+
+if __name__ == "__main__":
+    main()
