@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-import shutil
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -21,7 +20,7 @@ from typing import TypeVar
 import numpy as np
 import torch
 
-from dogbreed.data.cache_entries import ABOUT, default_folder, entries, remove_entry
+from dogbreed.data.cache_entries import ABOUT, Room, default_folder
 from dogbreed.data.decode import DECODER
 from dogbreed.data.index import ImageList
 from dogbreed.data.pixels import Pixels, StoredPixels, View
@@ -157,7 +156,7 @@ def _fill(
     progress: Progress | None,
 ) -> None:
     """Decode and write what is missing, as far as there is room."""
-    room, num_left, reason = _Room(settings, folder), len(missing), ""
+    room, num_left, reason = Room(settings.folder, settings.max_bytes, keep=folder), len(missing), ""
     try:
         with writing(folder) as writer:
             decoded = in_parallel(pixels.read, missing)
@@ -178,27 +177,6 @@ def _fill(
             reason,
             num_left,
         )
-
-
-class _Room:
-    """What may still be kept; other data sets go if there is none, the one that was not used for longest first."""
-
-    def __init__(self, settings: CacheSettings, keep: Path) -> None:
-        found = entries(settings.folder)
-        if settings.max_bytes is None:
-            self._left = shutil.disk_usage(settings.folder).free // 2
-        else:
-            self._left = settings.max_bytes - sum(entry.num_bytes for entry in found)
-        self._others = deque(entry for entry in found if entry.folder != keep)
-
-    def take(self, num_bytes: int) -> bool:
-        while self._left < num_bytes and self._others:
-            oldest = self._others.popleft()
-            log.info("cache   removed the pictures of %s, not used since %s", oldest.root, oldest.used_text)
-            remove_entry(oldest)
-            self._left += oldest.num_bytes
-        self._left -= num_bytes
-        return self._left >= 0
 
 
 def in_parallel(work: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:

@@ -19,7 +19,7 @@ from tqdm import tqdm
 from dogbreed.allocator import keeping_freed_memory
 from dogbreed.classifier import ImageClassifier
 from dogbreed.data.cache import filling, keys_of, mark_used
-from dogbreed.data.cache_entries import ABOUT
+from dogbreed.data.cache_entries import ABOUT, Room
 from dogbreed.data.features import FeatureDataset, FeatureFile
 from dogbreed.data.sampler import Visit
 from dogbreed.datamodule import ImageDataModule
@@ -95,8 +95,18 @@ class FeatureExtractor:
     def _keep(
         self, file: FeatureFile, folder: Path, keys: list[bytes], features_MD: Tensor, split: str, view: int | None
     ) -> None:
-        root = self._data.index.split(split).where
+        settings = self._data.supply.cache
+        assert settings is not None
         try:
+            if not Room(settings.folder, settings.max_bytes, keep=folder).take(features_MD.nbytes):
+                log.warning(
+                    "cache   %s holds all that it may: %s are not kept; make room with python -m dogbreed.cache, or "
+                    "set data.cache=DIR or data.cache_max_gb.",
+                    settings.folder,
+                    self._what(split, view),
+                )
+                return
+            root = self._data.index.split(split).where
             write_json(folder / ABOUT, {"root": root, "what": self._what(split, view)})
             file.write(keys, features_MD)
         except OSError as error:

@@ -1,6 +1,7 @@
 """The cache of decoded pictures: each file once, never a wrong pixel, and no run that fails because of it."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -170,7 +171,7 @@ def test_data_that_was_not_used_for_longest_goes_first(tmp_path, root, caplog):
     caplog.set_level("INFO")
     check(root, read_all(root, settings))
     assert [entry.root for entry in entries(settings.folder)] == [str(others[1]), str(root)]
-    assert f"removed the pictures of {others[0]}, not used since 2001-09-09" in caplog.text
+    assert re.search(f"removed the pictures, .* px of {others[0]}, not used since 2001-09-09", caplog.text)
 
 
 def test_a_folder_that_cannot_be(root, tmp_path, caplog):

@@ -86,6 +86,17 @@ def test_without_a_cache_nothing_is_kept(tree, weights, tmp_path, computed):
         assert sum(computed) == 24 + 9 + 9 + 24 + 12  # valid twice: while it trains and at the end
 
 
+def test_a_cap_holds_for_features_too(tree, weights, tmp_path, computed, caplog):
+    settings = (f"data.cache={tmp_path / 'cache'}", "data.cache_max_gb=1e-6")
+    first = head_run(tree, weights, tmp_path / "first", "data.num_views=1", *settings)
+    assert "holds all that it may: features of train, view 1 of 1 are not kept" in caplog.text
+    assert not list((tmp_path / "cache").glob("*/features.npz"))
+    computed.clear()
+    again = head_run(tree, weights, tmp_path / "again", "data.num_views=1", *settings)
+    assert sum(computed) == 24 + 9 + 9 + 24 + 12
+    assert first.metrics["test/loss"] == again.metrics["test/loss"]
+
+
 def test_damaged_features_are_computed_again(tree, weights, tmp_path, computed):
     words = ("data.num_views=1", f"data.cache={tmp_path / 'cache'}")
     first = head_run(tree, weights, tmp_path / "first", *words)
