@@ -52,10 +52,11 @@ def draw(rows: list[dict[str, str]]) -> None:
     margins = [min(WIDEST, max(1 / WIDEST, margin(row))) for row in rows]
     colours = [REACHED if value >= 1 else ACCENT for value in margins]
     axes.barh(places, [value - 1 for value in margins], left=1, color=colours, height=0.7)
+    axes.scatter(margins, places, c=colours, s=14, zorder=3)  # a bar of no length is seen, too
     axes.set_xscale("log", base=2)
     axes.set_xlim(1 / WIDEST, WIDEST)
     ticks = [1 / 8, 1 / 4, 1 / 2, 1, 2, 4, 8]
-    axes.set_xticks(ticks, ["8× worse", "4×", "2×", "target", "2×", "4×", "8× better"])
+    axes.set_xticks(ticks, ["8× worse", "4×", "2×", "target", "2×", "4×", "8× better"], fontsize=8)
     axes.axvline(1, color=GREY, linewidth=1)
     axes.set_yticks(places, [f"{row['bench']}: {row['case']}, beside {row['peer_name']}" for row in rows], fontsize=7)
     axes.invert_yaxis()
