@@ -212,23 +212,26 @@ def normalize_batch(
     if images_u8_BCHW.dtype != torch.uint8:
         msg = f"expected uint8 pixels, got {images_u8_BCHW.dtype}: already normalised?"
         raise TypeError(msg)
-    scale_C11, shift_C11 = _scale_and_shift(mean, std, images_u8_BCHW.device)
+    size, channels, height, width = images_u8_BCHW.shape
+    scale_R, shift_R = _scale_and_shift(mean, std, width, images_u8_BCHW.device)
     images = torch.empty_like(images_u8_BCHW, dtype=torch.float32, memory_format=torch.channels_last)
+    # The colours of a row lie together: by constants as long as a row, not three long, whole vectors are computed.
+    rows_BHR = images.permute(0, 2, 3, 1).view(size, height, width * channels)
     # A CPU's cache holds one picture, not a batch.
-    pieces = zip(images, images_u8_BCHW, strict=True) if images.device.type == "cpu" else [(images, images_u8_BCHW)]
-    for piece, pixels_u8 in pieces:
-        piece.copy_(pixels_u8).mul_(scale_C11).add_(shift_C11)
+    pieces = range(size) if images.device.type == "cpu" else [slice(None)]
+    for piece in pieces:
+        images[piece].copy_(images_u8_BCHW[piece])
+        rows_BHR[piece].mul_(scale_R).add_(shift_R)
     return images.to(dtype)
 
 
 @functools.lru_cache(maxsize=32)
 def _scale_and_shift(
-    mean: tuple[float, float, float], std: tuple[float, float, float], device: torch.device
+    mean: tuple[float, float, float], std: tuple[float, float, float], width: int, device: torch.device
 ) -> tuple[Tensor, Tensor]:
-    """Prepare the two constants once a device: a copy in every step would make the host wait."""
-    mean_C11 = torch.tensor(mean, dtype=torch.float32).view(3, 1, 1)
-    std_C11 = torch.tensor(std, dtype=torch.float32).view(3, 1, 1)
-    return (1.0 / (255.0 * std_C11)).to(device), (-mean_C11 / std_C11).to(device)
+    """Prepare the constants of a row of pixels once a device: a copy in every step would make the host wait."""
+    mean_C, std_C = torch.tensor(mean, dtype=torch.float32), torch.tensor(std, dtype=torch.float32)
+    return (1.0 / (255.0 * std_C)).repeat(width).to(device), (-mean_C / std_C).repeat(width).to(device)
 
 
 def _bound_aspect_ratio(image_u8_CHW: Tensor) -> Tensor:
