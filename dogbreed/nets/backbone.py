@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from dogbreed.architectures import pretrained_cfg
 from dogbreed.errors import UserError, shorten
 from dogbreed.files import user_cache_dir
-from dogbreed.nets.depthwise import quicken_depthwise
+from dogbreed.nets.folding import quicken
 
 WAYS_OUT = (
     "model.weights=FILE (.safetensors or .pth from another machine), model.pretrained=false (train from scratch), "
@@ -65,7 +65,7 @@ def build_net(
         msg = f"model.architecture={architecture} cannot be built with {input_size_px} px pictures ({error})."
         raise UserError(msg) from error
     _init_head(net)
-    quicken_depthwise(net)
+    quicken(net)
     if weights:
         load_weights(net, weights, architecture)
     return net

@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
@@ -21,40 +21,30 @@ Pair = tuple[int, int]
 SLOW_KERNEL_AREA = 25
 
 
-def quicken_depthwise(net: nn.Module) -> None:
-    """Have the depthwise convolutions of a network use `DepthwiseConv2d`'s gradients; in place, tensors stay."""
-    for module in net.modules():
-        if type(module) is nn.Conv2d and _is_fit(module):
-            module.__class__ = DepthwiseConv2d
-
-
-def _is_fit(conv: nn.Conv2d) -> bool:
-    return (
-        conv.groups == conv.in_channels == conv.out_channels > 1
-        and conv.padding_mode == "zeros"
-        and not isinstance(conv.padding, str)
+def conv2d(
+    x_BCHW: Tensor,
+    weight_OCkk: Tensor,
+    bias_O: Tensor | None,
+    stride: Pair,
+    padding: Pair,
+    dilation: Pair,
+    groups: int,
+) -> Tensor:
+    """Convolve as `torch.nn.functional.conv2d` does; depthwise ones in bfloat16 on a CPU get our gradients."""
+    is_ours = (
+        groups == x_BCHW.shape[1] == weight_OCkk.shape[0] > 1
+        and x_BCHW.device.type == "cpu"
+        and torch.is_grad_enabled()
+        and torch.is_autocast_enabled("cpu")
+        and torch.get_autocast_dtype("cpu") == torch.bfloat16
+        and not torch.compiler.is_compiling()
         # What the transposed convolution pads with; more than that would be cut off.
-        and all(p <= d * (k - 1) for p, d, k in zip(conv.padding, conv.dilation, conv.kernel_size, strict=True))
+        and all(p <= d * (k - 1) for p, d, k in zip(padding, dilation, weight_OCkk.shape[2:], strict=True))
     )
-
-
-class DepthwiseConv2d(nn.Conv2d):
-    """`torch.nn.Conv2d` with one kernel a channel; its gradients in bfloat16 on a CPU take our way."""
-
-    def forward(self, x_BCHW: Tensor) -> Tensor:
-        """Compute what `torch.nn.Conv2d` does."""
-        is_ours = (
-            x_BCHW.device.type == "cpu"
-            and torch.is_autocast_enabled("cpu")
-            and torch.get_autocast_dtype("cpu") == torch.bfloat16
-            and torch.is_grad_enabled()
-            and not torch.compiler.is_compiling()
-        )
-        if not is_ours:
-            return super().forward(x_BCHW)
-        x, weight = x_BCHW.bfloat16(), self.weight.bfloat16()
-        bias = self.bias if self.bias is None else self.bias.bfloat16()
-        return depthwise_conv2d(x, weight, bias, self.stride, self.padding, self.dilation)  # type: ignore[arg-type]
+    if not is_ours:
+        return F.conv2d(x_BCHW, weight_OCkk, bias_O, stride, padding, dilation, groups)
+    bias_O = bias_O if bias_O is None else bias_O.bfloat16()
+    return depthwise_conv2d(x_BCHW.bfloat16(), weight_OCkk.bfloat16(), bias_O, stride, padding, dilation)
 
 
 def depthwise_conv2d(
