@@ -8,7 +8,20 @@ from benchmarks import chart
 from benchmarks.record import save, table
 
 # The quick ones first.
-NAMES = ("startup", "inputs", "growth", "memory", "step", "gpu", "sample", "sweep", "head", "recipes")
+NAMES = (
+    "startup",
+    "inputs",
+    "growth",
+    "memory",
+    "arithmetic",
+    "packed",
+    "step",
+    "gpu",
+    "sample",
+    "sweep",
+    "head",
+    "recipes",
+)
 
 
 def main() -> None:
