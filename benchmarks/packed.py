@@ -1,6 +1,6 @@
 """Pictures a second out of packed data, on one core: ours beside webdataset and litdata, decoding the same bytes.
 
-The peers are no part of the project (``pip install webdataset litdata`` into its environment); what is missing is left out.
+The peers are no part of the project (``pip install webdataset litdata``); what is missing is left out.
 """
 
 import importlib.util
