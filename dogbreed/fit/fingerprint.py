@@ -19,6 +19,7 @@ VERSION = 1
 
 # Keys that do not change what is learned: where things go, how often we look, how many help.
 _IRRELEVANT = (
+    "diagnose",
     "hydra",
     "launch",
     "logger",

@@ -21,6 +21,7 @@ T = TypeVar("T")
 # What a run writes here and may have left half when it was killed.
 _FILES = (
     *(RUN_JSON, "metrics.json", "metrics.csv", "splits.csv", "predictions.csv", "classes.csv", "confusion.csv"),
+    "diagnosis.json",
     *("curves.png", "confusion.png", "mistakes.png", "thumbs", "model"),
 )
 
@@ -49,6 +50,7 @@ class RunFolder:
         self.confusion_png = self.path / "confusion.png"
         self.mistakes_png = self.path / "mistakes.png"
         self.thumbs = self.path / "thumbs"
+        self.diagnosis_json = self.path / "diagnosis.json"
         self.curves_png = self.path / "curves.png"
         self._state_json = self.path / RUN_JSON
         self._lock = self.path / RUN_LOCK

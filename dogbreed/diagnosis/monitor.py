@@ -1,0 +1,236 @@
+"""The callback that looks at a run while it trains and shows rules what it sees."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import numpy as np
+import torch
+from lightning.pytorch.callbacks import Callback
+from torch import Tensor
+
+from dogbreed.classifier import ImageClassifier
+from dogbreed.datamodule import ImageDataModule
+from dogbreed.diagnosis.look import Look
+from dogbreed.diagnosis.observations import EpochEnd, InputStats, Observation, Setting, StepLoss, StepTimes
+from dogbreed.diagnosis.panel import RulePanel
+from dogbreed.diagnosis.rule import Rule
+from dogbreed.diagnosis.statistics import Measured
+from dogbreed.distributed import from_main, is_main
+from dogbreed.errors import UserError
+from dogbreed.machine import num_cpus
+
+log = logging.getLogger(__name__)
+ACTIONS = ("log", "stop", "fail")
+
+
+class Monitor(Callback):
+    """Look at gradients, weights, updates, activations, losses, inputs and times; let rules judge them.
+
+    Of several ranks, the main one looks; gradients and weights are the same on all of them.
+
+    Args:
+        rules: By the name that ``diagnosis.json`` gives them.
+        every_n_steps: Longest time between two looks at tensors, >= 1; losses and times are those of every step.
+        on_issue: ``log`` says what is wrong and goes on; ``stop`` ends training and measures the best weights;
+            ``fail`` ends the run with the sentence, which ends a sick trial of a sweep early.
+        file: ``diagnosis.json``; None writes nothing.
+
+    Raises:
+        UserError: an argument is out of range.
+    """
+
+    def __init__(
+        self,
+        rules: Mapping[str, Rule | None],
+        every_n_steps: int = 50,
+        on_issue: str = "log",
+        file: Path | None = None,
+    ) -> None:
+        if on_issue not in ACTIONS:
+            msg = f"diagnose.on_issue={on_issue} is unknown; use {', '.join(ACTIONS[:-1])} or {ACTIONS[-1]}."
+            raise UserError(msg)
+        if every_n_steps < 1:
+            msg = f"diagnose.every_n_steps={every_n_steps} must be at least 1; diagnose=none looks at nothing."
+            raise UserError(msg)
+        self.panel = RulePanel({name: rule for name, rule in rules.items() if rule is not None})
+        self._every_n_steps = every_n_steps
+        self._on_issue = on_issue
+        self._file = file
+        self._began = self._mark = time.perf_counter()
+        self._wait_s = 0.0
+        self._is_validated = self._wants_stop = False
+        self._look: Look | None = None
+        self._measured: list[Measured] = []
+        self._losses: list[tuple[int, Tensor]] = []
+        self._times: list[tuple[float, float]] = []
+
+    # -- what Lightning tells ------------------------------------------------
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Tell the rules what kind of run this is."""
+        data = getattr(trainer, "datamodule", None)
+        setting = Setting(
+            num_workers=getattr(data, "num_workers", 0),
+            num_cores=num_cpus(),
+            pin_memory=pl_module.device.type == "cuda",
+            batch_size=getattr(data, "batch_size", 0),
+            accelerator=pl_module.device.type,
+            seconds=time.perf_counter() - self._began,
+        )
+        self._show(trainer, [setting])
+        self._mark = time.perf_counter()
+
+    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Leave out what lies between epochs."""
+        self._is_validated = False
+        self._mark = time.perf_counter()
+
+    def on_train_batch_start(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Begin to look, if it is time."""
+        now = time.perf_counter()
+        self._wait_s, self._mark = now - self._mark, now
+        makes_step = (batch_idx + 1) % trainer.accumulate_grad_batches == 0 or trainer.is_last_batch
+        if not (makes_step and is_main() and self._is_time(trainer.global_step + 1)):
+            return
+        if isinstance(pl_module, ImageClassifier):
+            self._look = Look(trainer.global_step + 1, pl_module.net)
+            images = batch[0]
+            if isinstance(images, Tensor) and images.dim() == 4:  # not features
+                is_raw = images.dtype == torch.uint8
+                self._look.see_input(pl_module.preprocessing.normalize(images) if is_raw else images)
+
+    def on_before_optimizer_step(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, optimizer: torch.optim.Optimizer
+    ) -> None:
+        """Measure gradients."""
+        if self._look:
+            self._look.see_gradients()
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Measure what the step has changed; show the rules what has arrived."""
+        now = time.perf_counter()
+        self._times.append((now - self._mark + self._wait_s, self._wait_s))
+        loss = outputs.get("loss") if isinstance(outputs, Mapping) else outputs
+        if isinstance(loss, Tensor) and is_main():
+            self._losses.append((trainer.global_step, loss.detach()))
+        if self._look:
+            self._measured += self._look.finish()
+            self._look = None
+        is_cheap = pl_module.device.type == "cpu"
+        if trainer.is_last_batch or is_cheap or all(item.is_there() for item in self._measured[:1]):
+            self._show_tensors(trainer)
+        if trainer.is_last_batch or is_cheap or len(self._losses) >= self._every_n_steps:
+            self._show_steps(trainer)
+        self._mark = time.perf_counter()
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Show the epoch's metrics; validation is over by now."""
+        if not isinstance(pl_module, ImageClassifier):
+            return
+        measured = {"train": pl_module.train_metrics} | ({"val": pl_module.val_metrics} if self._is_validated else {})
+        metrics = {f"{split}/{name}": x for split, own in measured.items() for name, x in own.compute().items()}
+        confusion_KK = pl_module.val_metrics.total_confusion().numpy() if self._is_validated else None
+        data = getattr(trainer, "datamodule", None)
+        counts = data.index.class_counts("train") if isinstance(data, ImageDataModule) else ()
+        self._show(
+            trainer,
+            [
+                EpochEnd(
+                    trainer.global_step,
+                    trainer.current_epoch + 1,
+                    metrics,
+                    confusion_KK,
+                    pl_module.class_names,
+                    tuple(int(count) for count in counts),
+                )
+            ],
+        )
+        self._write()
+        if from_main(lambda: self._wants_stop):
+            trainer.should_stop = True
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Remember that this epoch has validation metrics of its own."""
+        self._is_validated = True
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Say how it was."""
+        self._write()
+        found = [row["name"] for row in self.panel.table() if row["verdict"] == "issue"]
+        if is_main():
+            log.info("rules   %s of %d found something%s", len(found) or "none", len(self.panel.rules),
+                     f": {', '.join(found)}" if found else "")  # fmt: skip
+
+    def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
+        """Keep what was found in a run that fails."""
+        if self._look:
+            self._look.close()
+            self._measured += self._look.measured
+        self._on_issue = "log"  # it ends already
+        self._show_tensors(trainer)
+        self._show_steps(trainer)
+        self._write()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Keep what the rules remember."""
+        return self.panel.state()
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from there."""
+        self.panel.load_state(state_dict)
+
+    def _is_time(self, step: int) -> bool:
+        """Look at steps 1, 2, 4, 8 and so on, until they lie as far apart as they may."""
+        return step % self._every_n_steps == 0 or (step < self._every_n_steps and step & (step - 1) == 0)
+
+    # -- what the rules are shown --------------------------------------------
+
+    def _show_tensors(self, trainer: L.Trainer) -> None:
+        measured, self._measured = self._measured, []
+        seen: list[Observation] = []
+        for stats in (item.read() for item in measured):
+            if stats.kind == "input":
+                means, stds = (tuple(stats.columns[name].tolist()) for name in ("mean", "std"))
+                seen.append(InputStats(stats.step, means, stds, int(stats.columns["num_images"][0])))
+            else:
+                seen.append(stats)
+        self._show(trainer, seen)
+
+    def _show_steps(self, trainer: L.Trainer) -> None:
+        losses, self._losses = self._losses, []
+        times, self._times = self._times, []
+        if not losses:
+            return
+        values = torch.stack([loss.float() for _, loss in losses]).tolist()
+        seen: list[Observation] = [StepLoss(step, value) for (step, _), value in zip(losses, values, strict=True)]
+        total_s, wait_s = np.asarray(times, dtype=np.float32).T
+        self._show(trainer, [*seen, StepTimes(losses[-1][0], total_s, wait_s)])
+
+    def _show(self, trainer: L.Trainer, seen: list[Observation]) -> None:
+        """Let the main rank's rules judge; do what is wanted about what they find."""
+        if not is_main():
+            return
+        for observation in seen:
+            for name, finding in self.panel.show(observation).items():
+                sentence = f"{name}, step {finding.step}: {finding.evidence}. {self.panel.rules[name].advice}"
+                log.warning("issue   %s", sentence)
+                if self._on_issue == "fail":
+                    msg = f"diagnose.on_issue=fail: {sentence}"
+                    raise UserError(msg)
+                self._wants_stop |= self._on_issue == "stop"
+        if self._wants_stop and trainer.world_size == 1:
+            trainer.should_stop = True  # several ranks agree at the end of the epoch
+
+    def _write(self) -> None:
+        if self._file and is_main():
+            self.panel.write(self._file)
