@@ -20,12 +20,15 @@ from dogbreed.diagnosis.look import Look
 from dogbreed.diagnosis.observations import EpochEnd, InputStats, Observation, Setting, StepLoss, StepTimes
 from dogbreed.diagnosis.panel import RulePanel
 from dogbreed.diagnosis.rule import Rule
+from dogbreed.diagnosis.sampler import Moment, SystemSampler
 from dogbreed.diagnosis.statistics import Measured
 from dogbreed.distributed import from_main, is_main
 from dogbreed.errors import UserError
+from dogbreed.files import read_csv, write_csv
 from dogbreed.machine import num_cpus
 
 log = logging.getLogger(__name__)
+SYSTEM_CSV = "system.csv"
 ACTIONS = ("log", "stop", "fail")
 
 
@@ -37,9 +40,10 @@ class Monitor(Callback):
     Args:
         rules: By the name that ``diagnosis.json`` gives them.
         every_n_steps: Longest time between two looks at tensors, >= 1; losses and times are those of every step.
+        system_every_s: Seconds between two looks at the machine, > 0.
         on_issue: ``log`` says what is wrong and goes on; ``stop`` ends training and measures the best weights;
             ``fail`` ends the run with the sentence, which ends a sick trial of a sweep early.
-        file: ``diagnosis.json``; None writes nothing.
+        file: ``diagnosis.json``, beside which ``system.csv`` is written; None writes nothing.
 
     Raises:
         UserError: an argument is out of range.
@@ -49,6 +53,7 @@ class Monitor(Callback):
         self,
         rules: Mapping[str, Rule | None],
         every_n_steps: int = 50,
+        system_every_s: float = 2.0,
         on_issue: str = "log",
         file: Path | None = None,
     ) -> None:
@@ -58,14 +63,21 @@ class Monitor(Callback):
         if every_n_steps < 1:
             msg = f"diagnose.every_n_steps={every_n_steps} must be at least 1; diagnose=none looks at nothing."
             raise UserError(msg)
+        if not system_every_s > 0:
+            msg = f"diagnose.system_every_s={system_every_s} must be above 0."
+            raise UserError(msg)
         self.panel = RulePanel({name: rule for name, rule in rules.items() if rule is not None})
         self._every_n_steps = every_n_steps
+        self._system_every_s = system_every_s
         self._on_issue = on_issue
         self._file = file
         self._began = self._mark = time.perf_counter()
         self._wait_s = 0.0
         self._is_validated = self._wants_stop = False
         self._look: Look | None = None
+        self._sampler: SystemSampler | None = None
+        self._moments: list[Moment] = []
+        self._earlier: list[dict[str, Any]] = []
         self._measured: list[Measured] = []
         self._losses: list[tuple[int, Tensor]] = []
         self._times: list[tuple[float, float]] = []
@@ -84,6 +96,8 @@ class Monitor(Callback):
             seconds=time.perf_counter() - self._began,
         )
         self._show(trainer, [setting])
+        if is_main():
+            self._sampler = SystemSampler(self._system_every_s, pl_module.device)
         self._mark = time.perf_counter()
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -126,10 +140,9 @@ class Monitor(Callback):
         if self._look:
             self._measured += self._look.finish()
             self._look = None
-        is_cheap = pl_module.device.type == "cpu"
-        if trainer.is_last_batch or is_cheap or all(item.is_there() for item in self._measured[:1]):
+        if trainer.is_last_batch or all(item.is_there() for item in self._measured):
             self._show_tensors(trainer)
-        if trainer.is_last_batch or is_cheap or len(self._losses) >= self._every_n_steps:
+        if trainer.is_last_batch or len(self._losses) >= self._every_n_steps:
             self._show_steps(trainer)
         self._mark = time.perf_counter()
 
@@ -165,7 +178,7 @@ class Monitor(Callback):
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Say how it was."""
-        self._write()
+        self._end()
         found = [row["name"] for row in self.panel.table() if row["verdict"] == "issue"]
         if is_main():
             log.info("rules   %s of %d found something%s", len(found) or "none", len(self.panel.rules),
@@ -179,7 +192,7 @@ class Monitor(Callback):
         self._on_issue = "log"  # it ends already
         self._show_tensors(trainer)
         self._show_steps(trainer)
-        self._write()
+        self._end()
 
     def state_dict(self) -> dict[str, Any]:
         """Keep what the rules remember."""
@@ -188,6 +201,8 @@ class Monitor(Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from there."""
         self.panel.load_state(state_dict)
+        if self._file:
+            self._earlier = read_csv(self._file.with_name(SYSTEM_CSV))
 
     def _is_time(self, step: int) -> bool:
         """Look at steps 1, 2, 4, 8 and so on, until they lie as far apart as they may."""
@@ -214,7 +229,13 @@ class Monitor(Callback):
         values = torch.stack([loss.float() for _, loss in losses]).tolist()
         seen: list[Observation] = [StepLoss(step, value) for (step, _), value in zip(losses, values, strict=True)]
         total_s, wait_s = np.asarray(times, dtype=np.float32).T
-        self._show(trainer, [*seen, StepTimes(losses[-1][0], total_s, wait_s)])
+        seen.append(StepTimes(losses[-1][0], total_s, wait_s))
+        if self._sampler:
+            moments = self._sampler.take()
+            self._sampler.step = trainer.global_step
+            self._moments += moments
+            seen += [moment.sample for moment in moments]
+        self._show(trainer, seen)
 
     def _show(self, trainer: L.Trainer, seen: list[Observation]) -> None:
         """Let the main rank's rules judge; do what is wanted about what they find."""
@@ -231,6 +252,13 @@ class Monitor(Callback):
         if self._wants_stop and trainer.world_size == 1:
             trainer.should_stop = True  # several ranks agree at the end of the epoch
 
+    def _end(self) -> None:
+        if self._sampler:
+            self._sampler.stop()
+        self._write()
+
     def _write(self) -> None:
         if self._file and is_main():
             self.panel.write(self._file)
+            rows = [*self._earlier, *(moment.row() for moment in self._moments)]
+            write_csv(self._file.with_name(SYSTEM_CSV), rows)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -77,8 +76,8 @@ class RulePanel:
             "count": verdict.count,
             "evidence": last.evidence if last else verdict.skipped or None,
             "advice": rule.advice if first else None,
-            "values": _finite(dict(last.values)) if last else {},
-            "parameters": _finite(parameters_of(rule)),
+            "values": dict(last.values) if last else {},
+            "parameters": parameters_of(rule),
         }
 
     def write(self, file: Path) -> None:
@@ -109,12 +108,3 @@ def _state(verdict: Verdict) -> dict[str, Any]:
             found["values"] = {}
     kept: dict[str, Any] = plain(state)
     return kept
-
-
-def _finite(value: Any) -> Any:
-    """Make numbers fit for JSON, which knows no infinity."""
-    if isinstance(value, dict):
-        return {str(key): _finite(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_finite(item) for item in value]
-    return str(value) if isinstance(value, float) and not math.isfinite(value) else value

@@ -193,7 +193,7 @@ class TestPanel:
         panel = RulePanel({"exploding_tensor": rules.ExplodingTensor()})
         panel.show(gradients(num_nan=[math.inf, 0, 0, 0]))
         panel.write(tmp_path / "diagnosis.json")
-        assert json.loads((tmp_path / "diagnosis.json").read_text())[0]["values"] == {"tensors": {"stem.weight": "inf"}}
+        assert json.loads((tmp_path / "diagnosis.json").read_text())[0]["values"] == {"tensors": {"stem.weight": None}}
 
     def test_what_it_remembers_comes_back(self):
         one, other = self.panel(), self.panel()

@@ -1,6 +1,7 @@
 """Real training runs that are really sick, and healthy ones: what the default rules say of them."""
 
 import json
+import threading
 import time
 
 import lightning as L
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 import timm
 import torch
-from helpers import COLORS, compose_quick, make_tree, save_picture
+from helpers import COLORS, compose_quick, make_tree, rows_of, save_picture
 from lightning.pytorch.callbacks import Callback
 from torch.utils.data import DataLoader
 
@@ -152,7 +153,7 @@ def test_a_healthy_run_is_left_in_peace(tree, tmp_path, seed, caplog):
     caplog.set_level("INFO")
     train(tree, tmp_path / "run", f"seed={seed}", "optim.lr=1e-3", "trainer.max_epochs=6")
     assert issues(tmp_path / "run") == set()
-    assert "rules   none of 18 found something" in caplog.text
+    assert "rules   none of 25 found something" in caplog.text
 
 
 @pytest.mark.slow
@@ -160,6 +161,21 @@ def test_a_healthy_run_is_left_in_peace(tree, tmp_path, seed, caplog):
 def test_the_default_recipe_is_left_in_peace(tmp_path, seed):
     fit_run(compose([f"seed={seed}", "logger=none"]), tmp_path / "run")
     assert issues(tmp_path / "run") == set()
+
+
+def test_the_machine_is_looked_at(tree, tmp_path):
+    busy = ["diagnose.system_every_s=0.02", "trainer.max_epochs=6"]
+    train(tree, tmp_path / "run", *busy)
+    rows = rows_of(tmp_path / "run" / "system.csv")
+    assert len(rows) > 5
+    assert [float(row["seconds"]) for row in rows] == sorted(float(row["seconds"]) for row in rows)
+    for row in rows:
+        assert 0.1 < float(row["memory_gb"]) < 50
+        assert all(0 <= float(value) <= 1 for name, value in row.items() if name.startswith("cpu"))
+    found = verdicts(tmp_path / "run")
+    assert found["io_bottleneck"]["verdict"] == "ok"
+    assert (found["load_balancing"]["verdict"], found["load_balancing"]["evidence"]) == ("skipped", "there is no GPU")
+    assert not any(thread.name == "system sampler" for thread in threading.enumerate())
 
 
 # -- what is done about it -----------------------------------------------------
@@ -209,6 +225,7 @@ def test_fail_ends_the_run_with_the_sentence(tree, tmp_path):
     ("override", "sentence"),
     [
         ("diagnose.on_issue=shout", r"diagnose\.on_issue=shout is unknown; use log, stop or fail"),
+        ("diagnose.system_every_s=0", r"diagnose\.system_every_s=0 must be above 0"),
         ("diagnose.every_n_steps=0", r"diagnose\.every_n_steps=0 must be at least 1; diagnose=none looks at nothing"),
         ("diagnose.rules.dead_relu.threshold_layer=200", r"dead_relu\.threshold_layer=200 must be between 0 and 100"),
         ("+diagnose.rules.dead_relu.treshold=1", "does not take these keys|cannot be built"),

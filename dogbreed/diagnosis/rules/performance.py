@@ -17,7 +17,7 @@ from dogbreed.diagnosis.rule import Finding, Rule
 ANY = (0.0, float("inf"))
 COUNT = (1, float("inf"))
 PERCENT = (0.0, 100.0)
-WARM_UP, MIN_STEPS = 3, 20
+WARM_UP, MIN_STEPS, REMEMBERED = 3, 20, 5000
 
 
 @dataclass
@@ -46,7 +46,7 @@ class StepOutlier(Rule):
         """Look at the time of each step but the first ones, which warm up."""
         if not isinstance(seen, StepTimes):
             return None
-        self._seconds += [float(value) for value in seen.total_s]
+        self._seconds = [*self._seconds, *(float(value) for value in seen.total_s)][-REMEMBERED:]
         seconds = np.asarray(self._seconds[WARM_UP:])
         if len(seconds) < MIN_STEPS:
             return None
