@@ -93,6 +93,41 @@ def summary() -> str:
     return format_table(["case", *columns], rows)
 
 
+def grid_table() -> str:
+    """Return the grid as Markdown: a row a way of fine-tuning and preset, the best of each set in bold."""
+    lines = [
+        "| `finetune=` | `augment=` | dogs: top-1 | ECE | s | clothes: top-1 | ECE | s | seeds |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    best = {data: max(_mean(_found(case, data), "acc_top1") for case in GRID if _found(case, data)) for data in PHOTOS}
+    for finetune, augment in itertools.product(FINETUNE, AUGMENT):
+        case = f"{finetune}, {augment}"
+        cells, counts = [], []
+        for data in PHOTOS:
+            runs = _found(case, data)
+            accuracy = _mean(runs, "acc_top1")
+            shown = f"**{accuracy:.3f}**" if accuracy == best[data] else f"{accuracy:.3f}"
+            cells += [shown, f"{_mean(runs, 'ece'):.3f}", f"{_seconds(runs):.0f}"]
+            counts.append(len({run["seed"] for run in runs}))
+        lines.append(f"| {finetune} | {augment} | {' | '.join(cells)} | {min(counts)} |".replace("nan", "–"))
+    return "\n".join(lines)
+
+
+def tricks_table() -> str:
+    """Return the tricks as Markdown: what each adds to the default's top-1, in points, with the same seeds."""
+    lines = ["| changed | dogs | clothes | seeds |", "|---|---|---|---|"]
+    for case in TRICKS:
+        cells, counts = [], []
+        for data in PHOTOS:
+            runs = _found(case, data)
+            plain = {run["seed"]: float(run["acc_top1"]) for run in _found(AUTO, data)}
+            differences = [100 * (float(run["acc_top1"]) - plain[run["seed"]]) for run in runs if run["seed"] in plain]
+            cells.append(f"{mean(differences):+.1f}" if differences else "–")
+            counts.append(len(differences))
+        lines.append(f"| {case} | {' | '.join(cells)} | {min(counts)} |")
+    return "\n".join(lines)
+
+
 def judge() -> list[Row]:
     """Hold the means against what they must reach."""
     rows = []

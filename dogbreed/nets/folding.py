@@ -69,14 +69,16 @@ def is_folded(norm: nn.BatchNorm2d, x: Tensor) -> bool:
 def _folded(weight_OCkk: Tensor, bias_O: Tensor | None, norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
     assert norm.running_mean is not None
     assert norm.running_var is not None
-    scale_O = torch.rsqrt(norm.running_var + norm.eps)
+    # Not in 16 bits, where precision=bf16-true keeps all.
+    exact = torch.promote_types(weight_OCkk.dtype, torch.float32)
+    scale_O = torch.rsqrt(norm.running_var.to(exact) + norm.eps)
     if norm.weight is not None:
         scale_O = scale_O * norm.weight
     shift_O = -norm.running_mean if bias_O is None else bias_O - norm.running_mean
     shift_O = shift_O * scale_O
     if norm.bias is not None:
         shift_O = shift_O + norm.bias
-    return weight_OCkk * scale_O.view(-1, 1, 1, 1), shift_O
+    return (weight_OCkk * scale_O.view(-1, 1, 1, 1)).to(weight_OCkk.dtype), shift_O.to(weight_OCkk.dtype)
 
 
 def quicken(net: nn.Module) -> None:
