@@ -3,13 +3,12 @@
 The picture goes beside the rows, the table into the README; both show the machine with the most rows.
 """
 
-import csv
 import re
 from collections import Counter
 
 from benchmarks.commands import TOP
 from benchmarks.record import RESULTS
-from dogbreed.files import replacing
+from dogbreed.files import read_csv, replacing
 from dogbreed.fit.figures import ACCENT, GREY, new_figure, save_figure
 
 PICTURE = RESULTS / "chart.png"
@@ -30,10 +29,7 @@ def main() -> None:
 
 def bounded_rows() -> list[dict[str, str]]:
     """Read the rows that have a target, of the machine that has most of them."""
-    rows = []
-    for file in sorted(RESULTS.glob("*.csv")):
-        with file.open(newline="", encoding="utf-8") as stream:
-            rows += [row for row in csv.DictReader(stream) if row.get("target")]
+    rows = [row for file in sorted(RESULTS.glob("*.csv")) for row in read_csv(file) if row.get("target")]
     machine = Counter(row["machine"] for row in rows).most_common(1)[0][0]
     return [row for row in rows if row["machine"] == machine]
 

@@ -3,7 +3,6 @@
 Hours on two cores, so each run is kept as soon as it is done, and a second call goes on with what is missing.
 """
 
-import csv
 import itertools
 import math
 import tempfile
@@ -13,7 +12,7 @@ from pathlib import Path
 from benchmarks.commands import PHOTOS, WEIGHTS, Timed, notebook_loop, train
 from benchmarks.record import RESULTS, Row, machine_name, mean
 from dogbreed.config.hardware import auto_precision
-from dogbreed.files import write_csv
+from dogbreed.files import read_csv, write_csv
 from dogbreed.machine import source_revision
 from dogbreed.tables import format_table
 
@@ -181,7 +180,7 @@ def _keep(case: str, data: str, seed: int) -> None:
         "seconds": round(timed.seconds, 1), "precision": auto_precision("auto"), "machine": machine_name(),
         "revision": source_revision(), "date": date.today().isoformat(),
     }  # fmt: skip
-    write_csv(RUNS, [*_read(), row])
+    write_csv(RUNS, [*read_csv(RUNS), row])
     print(f"  {case}, {data}, seed {seed}: {row['acc_top1']:.3f} in {row['seconds']:.0f} s", flush=True)
 
 
@@ -202,7 +201,9 @@ def _ours(case: str, data: str, seed: int) -> Timed:
 
 
 def _found(case: str, data: str, seed: int | None = None) -> list[dict[str, str]]:
-    return [row for row in _read() if (row["case"], row["data"]) == (case, data) and seed in (None, int(row["seed"]))]
+    return [
+        row for row in read_csv(RUNS) if (row["case"], row["data"]) == (case, data) and seed in (None, int(row["seed"]))
+    ]
 
 
 def _mean(runs: list[dict[str, str]], name: str) -> float:
@@ -213,10 +214,3 @@ def _seconds(runs: list[dict[str, str]]) -> float:
     """Of the quickest: whatever else runs on a machine only adds to them. Not of runs that shared one (nan)."""
     seconds = [float(run["seconds"]) for run in runs]
     return min((value for value in seconds if not math.isnan(value)), default=math.nan)
-
-
-def _read() -> list[dict[str, str]]:
-    if not RUNS.is_file():
-        return []
-    with RUNS.open(newline="", encoding="utf-8") as stream:
-        return list(csv.DictReader(stream))

@@ -1,13 +1,12 @@
 """Rows of results, and where they are kept."""
 
-import csv
 import statistics
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
 
-from dogbreed.files import write_csv
+from dogbreed.files import read_csv, write_csv
 from dogbreed.machine import num_cpus, versions
 from dogbreed.tables import format_table
 
@@ -54,7 +53,7 @@ def save(bench: str, rows: Sequence[Row]) -> Path:
     """Put a benchmark's rows for this machine in the place of its older ones; other machines' rows stay."""
     file = RESULTS / f"{bench}.csv"
     machine = machine_name()
-    kept = [row for row in _read(file) if row["machine"] != machine]
+    kept = [row for row in read_csv(file) if row["machine"] != machine]
     versions_text = " ".join(f"{name}={version}" for name, version in versions().items() if name != "dogbreed")
     new = [
         {
@@ -114,10 +113,3 @@ def mean(values: Sequence[float]) -> float:
 
 def _rounded(value):
     return float(f"{value:.5g}") if isinstance(value, float) else value
-
-
-def _read(file: Path) -> list[dict[str, str]]:
-    if not file.is_file():
-        return []
-    with file.open(newline="", encoding="utf-8") as stream:
-        return list(csv.DictReader(stream))
