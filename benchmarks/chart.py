@@ -1,30 +1,39 @@
-"""One picture and one table of all figures that have a target: ``python -m benchmarks.chart``.
+"""One picture and one table of all figures that have a target, and the recipes' tables: ``python -m benchmarks.chart``.
 
-The picture goes beside the rows, the table into the README; both show the machine with the most rows.
+The picture goes beside the rows, the tables into README.md and docs/; they show the machine with the most rows.
 """
 
-import re
 from collections import Counter
+from pathlib import Path
 
+from benchmarks import recipes
 from benchmarks.commands import TOP
 from benchmarks.record import RESULTS
-from dogbreed.files import read_csv, replacing
+from dogbreed.files import read_csv, write_text
 from dogbreed.fit.figures import ACCENT, GREY, new_figure, save_figure
 
 PICTURE = RESULTS / "chart.png"
-README = TOP / "README.md"
-BEGIN, END = "<!-- benchmarks: written by `python -m benchmarks.chart` -->", "<!-- end of benchmarks -->"
+README, RECIPES = TOP / "README.md", TOP / "docs" / "recipes.md"
 REACHED = "#2f855a"
 WIDEST = 8.0
 
 
 def main() -> None:
+    """Draw the picture, and write the tables into the pages."""
     rows = bounded_rows()
     draw(rows)
-    text = README.read_text(encoding="utf-8")
-    with replacing(README) as unfinished:
-        unfinished.write_text(with_table(text, rows), encoding="utf-8")
-    print(f"{PICTURE}\n{README}")
+    put_block(README, "benchmarks", table(rows))
+    put_block(RECIPES, "grid", recipes.grid_table())
+    put_block(RECIPES, "tricks", recipes.tricks_table())
+    print(f"{PICTURE}, {README}, {RECIPES}")
+
+
+def put_block(page: Path, name: str, block: str) -> None:
+    """Write Markdown between the marks that bear its name."""
+    begin, end = f"<!-- {name}: written by `python -m benchmarks.chart` -->", f"<!-- end of {name} -->"
+    text = page.read_text(encoding="utf-8")
+    head, tail = text.split(begin)[0], text.split(end)[1]
+    write_text(page, f"{head}{begin}\n{block}\n{end}{tail}")
 
 
 def bounded_rows() -> list[dict[str, str]]:
@@ -72,12 +81,6 @@ def table(rows: list[dict[str, str]]) -> str:
             f"{sign} {float(row['target']):g} | {verdict} |"
         )
     return "\n".join(lines)
-
-
-def with_table(readme: str, rows: list[dict[str, str]]) -> str:
-    """Put the table between its marks."""
-    pattern = re.compile(f"{re.escape(BEGIN)}.*?{re.escape(END)}", re.S)
-    return pattern.sub(lambda _: f"{BEGIN}\n{table(rows)}\n{END}", readme)
 
 
 if __name__ == "__main__":
