@@ -12,6 +12,8 @@ import time
 import traceback
 from pathlib import Path
 
+# Rules whose verdict is the machine's, not the run's.
+OF_TIME = ("dataloader", "step_outlier", "io_bottleneck")
 PRELOADED = ["dogbreed.fit.run", "dogbreed.fit.resume", "timm.models", "matplotlib.figure", "children"]
 
 
@@ -136,12 +138,15 @@ def outcome(run_dir):
     run_dir = Path(run_dir)
     metrics = json.loads((run_dir / "metrics.json").read_text())
     rows = [line.split(",") for line in (run_dir / "metrics.csv").read_text().splitlines()]
+    diagnosis = [row for row in json.loads((run_dir / "diagnosis.json").read_text()) if row["verdict"] == "issue"]
     timed = {rows[0].index(name) for name in ("seconds", "images_per_second", "data_wait_share")}
     (file,) = (run_dir / "checkpoints").glob("[lf]*.ckpt")  # last.ckpt; finished.ckpt in a folder of its own
     checkpoint = torch.load(file, weights_only=True)
     return {
         "metrics": {key: value for key, value in metrics.items() if "/" in key},
         "rows": [[cell for number, cell in enumerate(row) if number not in timed] for row in rows],
+        "steps": [line.split(",")[:2] for line in (run_dir / "steps.csv").read_text().splitlines()],
+        "issues": [(row["name"], row["first_step"]) for row in diagnosis if row["name"] not in OF_TIME],
         "predictions": (run_dir / "predictions.csv").read_text(),
         "best": _bits(load_file(run_dir / "model" / "model.safetensors")),
         "last": _bits(checkpoint["state_dict"]),

@@ -15,6 +15,7 @@ from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 
 from dogbreed.classifier import ImageClassifier
+from dogbreed.clock import StepClock
 from dogbreed.datamodule import ImageDataModule
 from dogbreed.diagnosis.look import Look
 from dogbreed.diagnosis.observations import EpochEnd, InputStats, Observation, Setting, StepLoss, StepTimes
@@ -22,13 +23,14 @@ from dogbreed.diagnosis.panel import RulePanel
 from dogbreed.diagnosis.rule import Rule
 from dogbreed.diagnosis.sampler import Moment, SystemSampler
 from dogbreed.diagnosis.statistics import Measured
+from dogbreed.diagnosis.steps import StepTable
 from dogbreed.distributed import from_main, is_main
 from dogbreed.errors import UserError
 from dogbreed.files import read_csv, write_csv
 from dogbreed.machine import num_cpus
 
 log = logging.getLogger(__name__)
-SYSTEM_CSV = "system.csv"
+STEPS_CSV, SYSTEM_CSV = "steps.csv", "system.csv"
 ACTIONS = ("log", "stop", "fail")
 
 
@@ -43,7 +45,7 @@ class Monitor(Callback):
         system_every_s: Seconds between two looks at the machine, > 0.
         on_issue: ``log`` says what is wrong and goes on; ``stop`` ends training and measures the best weights;
             ``fail`` ends the run with the sentence, which ends a sick trial of a sweep early.
-        file: ``diagnosis.json``, beside which ``system.csv`` is written; None writes nothing.
+        file: ``diagnosis.json``, beside which ``steps.csv`` and ``system.csv`` are written; None writes nothing.
 
     Raises:
         UserError: an argument is out of range.
@@ -71,8 +73,13 @@ class Monitor(Callback):
         self._system_every_s = system_every_s
         self._on_issue = on_issue
         self._file = file
-        self._began = self._mark = time.perf_counter()
+        self._began = time.perf_counter()
+        self._clock = StepClock()
+        self._steps = StepTable(file.with_name(STEPS_CSV)) if file and is_main() else None
         self._wait_s = 0.0
+        self._num_steps = 0
+        self._batch_losses: list[Tensor] = []
+        self._batch_times: list[tuple[float, float]] = []
         self._is_validated = self._wants_stop = False
         self._look: Look | None = None
         self._sampler: SystemSampler | None = None
@@ -98,19 +105,18 @@ class Monitor(Callback):
         self._show(trainer, [setting])
         if is_main():
             self._sampler = SystemSampler(self._system_every_s, pl_module.device)
-        self._mark = time.perf_counter()
+        self._clock.restart()
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Leave out what lies between epochs."""
         self._is_validated = False
-        self._mark = time.perf_counter()
+        self._clock.restart()
 
     def on_train_batch_start(
         self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
     ) -> None:
         """Begin to look, if it is time."""
-        now = time.perf_counter()
-        self._wait_s, self._mark = now - self._mark, now
+        self._wait_s = self._clock.begin_step()
         makes_step = (batch_idx + 1) % trainer.accumulate_grad_batches == 0 or trainer.is_last_batch
         if not (makes_step and is_main() and self._is_time(trainer.global_step + 1)):
             return
@@ -132,11 +138,14 @@ class Monitor(Callback):
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Measure what the step has changed; show the rules what has arrived."""
-        now = time.perf_counter()
-        self._times.append((now - self._mark + self._wait_s, self._wait_s))
+        if not is_main():
+            return
+        self._batch_times.append((self._wait_s + self._clock.end_step(), self._wait_s))
         loss = outputs.get("loss") if isinstance(outputs, Mapping) else outputs
-        if isinstance(loss, Tensor) and is_main():
-            self._losses.append((trainer.global_step, loss.detach()))
+        if isinstance(loss, Tensor):
+            self._batch_losses.append(loss.detach().float())
+        if trainer.global_step > self._num_steps:  # else gradients are being accumulated
+            self._end_step(trainer.global_step)
         if self._look:
             self._measured += self._look.finish()
             self._look = None
@@ -144,7 +153,7 @@ class Monitor(Callback):
             self._show_tensors(trainer)
         if trainer.is_last_batch or len(self._losses) >= self._every_n_steps:
             self._show_steps(trainer)
-        self._mark = time.perf_counter()
+        self._clock.restart()
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Show the epoch's metrics; validation is over by now."""
@@ -194,19 +203,35 @@ class Monitor(Callback):
         self._show_steps(trainer)
         self._end()
 
+    def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Have the checkpoint hold what rules make of all steps before it."""
+        self._show_steps(trainer)
+        checkpoint["callbacks"][self.state_key] = self.state_dict()
+
     def state_dict(self) -> dict[str, Any]:
         """Keep what the rules remember."""
-        return self.panel.state()
+        return {"rules": self.panel.state(), "step": self._num_steps}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from there."""
-        self.panel.load_state(state_dict)
+        self.panel.load_state(state_dict["rules"])
+        if self._steps:
+            self._steps.cut(state_dict["step"])
+        self._num_steps = state_dict["step"]
         if self._file:
             self._earlier = read_csv(self._file.with_name(SYSTEM_CSV))
 
     def _is_time(self, step: int) -> bool:
         """Look at steps 1, 2, 4, 8 and so on, until they lie as far apart as they may."""
         return step % self._every_n_steps == 0 or (step < self._every_n_steps and step & (step - 1) == 0)
+
+    def _end_step(self, step: int) -> None:
+        """Put together what the batches of a step have come to."""
+        if self._batch_losses:
+            self._losses.append((step, torch.stack(self._batch_losses).mean()))
+            total_s, wait_s = (sum(column) for column in zip(*self._batch_times, strict=True))
+            self._times.append((total_s, wait_s))
+        self._num_steps, self._batch_losses, self._batch_times = step, [], []
 
     # -- what the rules are shown --------------------------------------------
 
@@ -226,10 +251,12 @@ class Monitor(Callback):
         times, self._times = self._times, []
         if not losses:
             return
-        values = torch.stack([loss.float() for _, loss in losses]).tolist()
+        values = torch.stack([loss for _, loss in losses]).tolist()
         seen: list[Observation] = [StepLoss(step, value) for (step, _), value in zip(losses, values, strict=True)]
         total_s, wait_s = np.asarray(times, dtype=np.float32).T
         seen.append(StepTimes(losses[-1][0], total_s, wait_s))
+        if self._steps:
+            self._steps.add((step, value, *time) for (step, _), value, time in zip(losses, values, times, strict=True))
         if self._sampler:
             moments = self._sampler.take()
             self._sampler.step = trainer.global_step

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-import time
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from lightning.pytorch.callbacks.progress.progress_bar import ProgressBar
 from tqdm import tqdm
 
 from dogbreed.classifier import ImageClassifier
+from dogbreed.clock import StepClock
 from dogbreed.distributed import is_main
 from dogbreed.files import write_csv
 from dogbreed.machine import peak_memory_bytes
@@ -42,7 +42,7 @@ class EpochRecord(Callback):
         self._counted_epoch: int | None = None
         self._peak_flops: float | None = None
         self._device = torch.device("cpu")
-        self._mark = 0.0
+        self._clock = StepClock()
         self._epoch = (0.0, 0.0, 0)
         self._is_validated = False
 
@@ -67,25 +67,25 @@ class EpochRecord(Callback):
         """Start the clock; a run that goes on within an epoch does not come by its start."""
         self._device = pl_module.device
         self._peak_flops = peak_flops(pl_module.device, str(trainer.precision))
-        self._mark = time.perf_counter()
+        self._clock.restart()
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Note where the epoch begins."""
         self._is_validated = False
-        self._mark = time.perf_counter()
+        self._clock.restart()
         self._epoch = (self._train_s, self._wait_s, self._num_images)
 
     def on_train_batch_start(
         self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
     ) -> None:
         """Count the time since the last step's end as waiting for data."""
-        now = time.perf_counter()
-        self._wait_s += now - self._mark
-        self._train_s += now - self._mark
+        wait_s = self._clock.begin_step()
+        self._wait_s += wait_s
+        self._train_s += wait_s
         if self._peak_flops and self._counted_epoch != trainer.current_epoch:
             self._counted_epoch = trainer.current_epoch
             self._flops_per_image = self._flops_of_rank(trainer, pl_module)
-        self._mark = time.perf_counter()
+            self._clock.restart()
 
     def _flops_of_rank(self, trainer: L.Trainer, pl_module: L.LightningModule) -> float:
         """Count what one of the ranks computes for a picture, now that the epoch's phase has been entered."""
@@ -103,11 +103,9 @@ class EpochRecord(Callback):
         """Count the step; the epoch's last one waits for the device, so that the epoch's time is whole."""
         if trainer.is_last_batch and pl_module.device.type == "cuda":
             torch.cuda.synchronize(pl_module.device)
-        now = time.perf_counter()
-        self._train_s += now - self._mark
+        self._train_s += self._clock.end_step()
         self._num_images += self._batch_size
         self._flops += self._batch_size * self._flops_per_image
-        self._mark = now
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Remember that this epoch has validation metrics of its own."""

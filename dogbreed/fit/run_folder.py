@@ -21,7 +21,7 @@ T = TypeVar("T")
 # What a run writes here and may have left half when it was killed.
 _FILES = (
     *(RUN_JSON, "metrics.json", "metrics.csv", "splits.csv", "predictions.csv", "classes.csv", "confusion.csv"),
-    *("diagnosis.json", "system.csv"),
+    *("diagnosis.json", "steps.csv", "system.csv"),
     *("curves.png", "confusion.png", "mistakes.png", "thumbs", "model"),
 )
 

@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader
 
 from dogbreed import ImageClassifier, UserError, compose, fit_run
 from dogbreed.diagnosis import Finding, Monitor, Rule, rules
+from dogbreed.diagnosis.steps import StepTable
 
 FROM_SCRATCH = ("finetune=full", "data.cache=none")
 
@@ -161,6 +162,28 @@ def test_a_healthy_run_is_left_in_peace(tree, tmp_path, seed, caplog):
 def test_the_default_recipe_is_left_in_peace(tmp_path, seed):
     fit_run(compose([f"seed={seed}", "logger=none"]), tmp_path / "run")
     assert issues(tmp_path / "run") == set()
+
+
+def test_every_step_is_written_down(tree, tmp_path):
+    run = train(tree, tmp_path / "run", "diagnose.every_n_steps=2", "trainer.max_epochs=3")
+    rows = rows_of(tmp_path / "run" / "steps.csv")
+    assert [int(row["step"]) for row in rows] == list(range(1, 10))
+    last = np.mean([float(row["loss"]) for row in rows[-3:]])
+    assert last == pytest.approx(run.metrics["train/loss"], rel=1e-4)
+    assert all(0 <= float(row["wait_s"]) < float(row["seconds"]) < 60 for row in rows)
+
+
+def test_rows_after_the_step_that_a_run_goes_on_from_are_cut(tmp_path):
+    file = tmp_path / "steps.csv"
+    StepTable(file).add((step, 2.0, 0.1, 0.0) for step in range(1, 6))
+    with file.open("a") as stream:
+        stream.write("6,2.0")  # killed here
+    table = StepTable(file)
+    table.cut(3)
+    table.add([(4, 1.0, 0.2, 0.1)])
+    assert [row["step"] for row in rows_of(file)] == ["1", "2", "3", "4"]
+    table.cut(0)
+    assert not file.exists()
 
 
 def test_the_machine_is_looked_at(tree, tmp_path):
