@@ -26,7 +26,7 @@ from dogbreed.diagnosis.statistics import Measured
 from dogbreed.diagnosis.steps import StepTable
 from dogbreed.distributed import from_main, is_main
 from dogbreed.errors import UserError
-from dogbreed.files import read_csv, write_csv
+from dogbreed.files import write_csv
 from dogbreed.machine import num_cpus
 
 log = logging.getLogger(__name__)
@@ -75,7 +75,7 @@ class Monitor(Callback):
         self._file = file
         self._began = time.perf_counter()
         self._clock = StepClock()
-        self._steps = StepTable(file.with_name(STEPS_CSV)) if file and is_main() else None
+        self._steps = StepTable(file.with_name(STEPS_CSV) if file and is_main() else None)
         self._wait_s = 0.0
         self._num_steps = 0
         self._batch_losses: list[Tensor] = []
@@ -210,16 +210,19 @@ class Monitor(Callback):
 
     def state_dict(self) -> dict[str, Any]:
         """Keep what the rules remember."""
-        return {"rules": self.panel.state(), "step": self._num_steps}
+        system = [*self._earlier, *(moment.row() for moment in self._moments)]
+        return {
+            "rules": self.panel.state(),
+            "step": self._num_steps,
+            "steps": self._steps.state(),
+            "system": system,
+        }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from there."""
         self.panel.load_state(state_dict["rules"])
-        if self._steps:
-            self._steps.cut(state_dict["step"])
-        self._num_steps = state_dict["step"]
-        if self._file:
-            self._earlier = read_csv(self._file.with_name(SYSTEM_CSV))
+        self._num_steps, self._earlier = state_dict["step"], state_dict["system"]
+        self._steps.load_state(state_dict["steps"])
 
     def _is_time(self, step: int) -> bool:
         """Look at steps 1, 2, 4, 8 and so on, until they lie as far apart as they may."""
@@ -255,8 +258,7 @@ class Monitor(Callback):
         seen: list[Observation] = [StepLoss(step, value) for (step, _), value in zip(losses, values, strict=True)]
         total_s, wait_s = np.asarray(times, dtype=np.float32).T
         seen.append(StepTimes(losses[-1][0], total_s, wait_s))
-        if self._steps:
-            self._steps.add((step, value, *time) for (step, _), value, time in zip(losses, values, times, strict=True))
+        self._steps.add([(step, value, *time) for (step, _), value, time in zip(losses, values, times, strict=True)])
         if self._sampler:
             moments = self._sampler.take()
             self._sampler.step = trainer.global_step

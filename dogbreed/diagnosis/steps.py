@@ -3,41 +3,45 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
 
-from dogbreed.files import read_csv, write_csv
+import torch
+from torch import Tensor
 
 COLUMNS = ("step", "loss", "seconds", "wait_s")
 
 
 class StepTable:
-    """Adds rows to the file, which is made with the first ones; a run of a million steps is not written over and over.
+    """Adds rows to a file, so that those of a run of a million steps are not written over and over.
 
     Args:
-        file: ``steps.csv``.
+        file: ``steps.csv``, made anew; None keeps the rows in memory only.
     """
 
-    def __init__(self, file: Path) -> None:
+    def __init__(self, file: Path | None) -> None:
         self._file = file
+        self._rows: list[Sequence[float]] = []
+        self._num_written = 0
 
-    def add(self, rows: Iterable[tuple[int, float, float, float]]) -> None:
+    def add(self, rows: Sequence[Sequence[float]]) -> None:
         """Add rows: step, loss, seconds of the step with waiting, and of waiting."""
-        is_new = not self._file.exists()
-        with self._file.open("a", newline="", encoding="utf-8") as stream:
-            writer = csv.writer(stream, lineterminator="\n")
-            if is_new:
-                writer.writerow(COLUMNS)
-            writer.writerows((step, *(f"{value:.6g}" for value in values)) for step, *values in rows)
+        self._rows += rows
+        if self._file:
+            with self._file.open("a" if self._num_written else "w", newline="", encoding="utf-8") as stream:
+                writer = csv.writer(stream, lineterminator="\n")
+                if not self._num_written:
+                    writer.writerow(COLUMNS)
+                for step, *values in self._rows[self._num_written :]:
+                    writer.writerow((int(step), *(f"{value:.6g}" for value in values)))
+            self._num_written = len(self._rows)
 
-    def cut(self, last_step: int) -> None:
-        """Take away the rows after a step, from which the run goes on, and a last one that is half written."""
-        kept = [row for row in read_csv(self._file) if _is_whole(row) and int(row["step"]) <= last_step]
-        if kept:
-            write_csv(self._file, kept)
-        else:
-            self._file.unlink(missing_ok=True)
+    def state(self) -> Tensor:
+        """Return all rows, float32 ``(N, 4)``: a checkpoint may outlive the run folder."""
+        return torch.tensor(self._rows, dtype=torch.float32).view(-1, len(COLUMNS))
 
-
-def _is_whole(row: dict[str, str | None]) -> bool:
-    return all(row.get(name) for name in COLUMNS) and None not in row and str(row["step"]).isdigit()
+    def load_state(self, rows: Tensor) -> None:
+        """Go on after these rows; what a run that was killed wrote after them is written anew."""
+        self._rows, self._num_written = rows.tolist(), 0
+        if self._rows:
+            self.add([])

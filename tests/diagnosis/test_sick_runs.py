@@ -173,17 +173,19 @@ def test_every_step_is_written_down(tree, tmp_path):
     assert all(0 <= float(row["wait_s"]) < float(row["seconds"]) < 60 for row in rows)
 
 
-def test_rows_after_the_step_that_a_run_goes_on_from_are_cut(tmp_path):
+def test_rows_after_the_checkpoint_that_a_run_goes_on_from_are_cut(tmp_path):
     file = tmp_path / "steps.csv"
-    StepTable(file).add((step, 2.0, 0.1, 0.0) for step in range(1, 6))
+    killed = StepTable(file)
+    killed.add([(step, 2.0, 0.1, 0.0) for step in range(1, 4)])
+    checkpoint = killed.state()
+    killed.add([(4, 2.0, 0.1, 0.0)])
     with file.open("a") as stream:
-        stream.write("6,2.0")  # killed here
+        stream.write("5,2.0")
     table = StepTable(file)
-    table.cut(3)
+    table.load_state(checkpoint)
     table.add([(4, 1.0, 0.2, 0.1)])
-    assert [row["step"] for row in rows_of(file)] == ["1", "2", "3", "4"]
-    table.cut(0)
-    assert not file.exists()
+    assert [row["loss"] for row in rows_of(file)] == ["2", "2", "2", "1"]
+    assert torch.equal(table.state()[-1], torch.tensor([4, 1.0, 0.2, 0.1]))
 
 
 def test_the_machine_is_looked_at(tree, tmp_path):

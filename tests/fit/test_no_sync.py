@@ -23,6 +23,7 @@ from dogbreed.fit import record as record_module
 from dogbreed.fit.average import WeightAverage, update_average
 from dogbreed.fit.guard import LossGuard, Suspects
 from dogbreed.fit.record import EpochRecord
+from dogbreed.nets import backbone
 
 GPU = torch.device("cuda", 0)
 STRONG = AugmentSettings(
@@ -78,6 +79,7 @@ def test_nothing_of_a_step_asks_for_a_value(root, tmp_path, residency, augment, 
     batch = next(iter(loader))
     assert (batch.source is not None) == (residency == "device")
     monkeypatch.setattr(record_module, "peak_flops", lambda *_: None)  # asks the driver
+    monkeypatch.setattr(backbone, "quicken", lambda _: None)  # a CPU's matter, settled by running the network
     guard, record = callbacks_of(tmp_path)
     trainer = SimpleNamespace(
         is_last_batch=False, accumulate_grad_batches=1, global_step=1, precision="bf16-mixed", current_epoch=0
