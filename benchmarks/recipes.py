@@ -93,19 +93,20 @@ def summary() -> str:
 
 
 def grid_table() -> str:
-    """Return the grid as Markdown: a row a way of fine-tuning and preset, the best of each set in bold."""
+    """Return the grid as Markdown: a row a way of fine-tuning and preset, the best of each set with all seeds in bold."""
     lines = [
         "| `finetune=` | `augment=` | dogs: top-1 | ECE | s | clothes: top-1 | ECE | s | seeds |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
-    best = {data: max(_mean(_found(case, data), "acc_top1") for case in GRID if _found(case, data)) for data in PHOTOS}
+    whole = [case for case in GRID if all(len(_found(case, data)) >= len(SEEDS) for data in PHOTOS)]
+    best = {data: max((_mean(_found(case, data), "acc_top1") for case in whole), default=0.0) for data in PHOTOS}
     for finetune, augment in itertools.product(FINETUNE, AUGMENT):
         case = f"{finetune}, {augment}"
         cells, counts = [], []
         for data in PHOTOS:
             runs = _found(case, data)
             accuracy = _mean(runs, "acc_top1")
-            shown = f"**{accuracy:.3f}**" if accuracy == best[data] else f"{accuracy:.3f}"
+            shown = f"**{accuracy:.3f}**" if case in whole and accuracy == best[data] else f"{accuracy:.3f}"
             cells += [shown, f"{_mean(runs, 'ece'):.3f}", f"{_seconds(runs):.0f}"]
             counts.append(len({run["seed"] for run in runs}))
         lines.append(f"| {finetune} | {augment} | {' | '.join(cells)} | {min(counts)} |".replace("nan", "–"))
