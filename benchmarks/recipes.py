@@ -93,7 +93,7 @@ def summary() -> str:
 
 
 def grid_table() -> str:
-    """Return the grid as Markdown: a row a way of fine-tuning and preset, the best of each set with all seeds in bold."""
+    """Return the grid as Markdown: a row a mode and preset, the best of those with all seeds in bold."""
     lines = [
         "| `finetune=` | `augment=` | dogs: top-1 | ECE | s | clothes: top-1 | ECE | s | seeds |",
         "|---|---|---|---|---|---|---|---|---|",
