@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -199,23 +200,21 @@ class Monitor(Callback):
             self._look.close()
             self._measured += self._look.measured
         self._on_issue = "log"  # it ends already
-        self._show_tensors(trainer)
-        self._show_steps(trainer)
-        self._end()
+        # A device that has failed or a disk that is full must not hide why the run ends.
+        with suppress(RuntimeError):
+            self._show_tensors(trainer)
+            self._show_steps(trainer)
+        with suppress(OSError):
+            self._end()
 
     def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Have the checkpoint hold what rules make of all steps before it."""
+        """Keep what the rules make of all steps so far; Lightning asks for `state_dict` before they have seen them."""
         self._show_steps(trainer)
-        checkpoint["callbacks"][self.state_key] = self.state_dict()
-
-    def state_dict(self) -> dict[str, Any]:
-        """Keep what the rules remember."""
-        system = [*self._earlier, *(moment.row() for moment in self._moments)]
-        return {
+        checkpoint["callbacks"][self.state_key] = {
             "rules": self.panel.state(),
             "step": self._num_steps,
             "steps": self._steps.state(),
-            "system": system,
+            "system": self._system_rows(),
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -289,5 +288,7 @@ class Monitor(Callback):
     def _write(self) -> None:
         if self._file and is_main():
             self.panel.write(self._file)
-            rows = [*self._earlier, *(moment.row() for moment in self._moments)]
-            write_csv(self._file.with_name(SYSTEM_CSV), rows)
+            write_csv(self._file.with_name(SYSTEM_CSV), self._system_rows())
+
+    def _system_rows(self) -> list[dict[str, Any]]:
+        return [*self._earlier, *(moment.row() for moment in self._moments)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import resource
 import threading
@@ -14,6 +15,7 @@ import torch
 
 from dogbreed.diagnosis.observations import SystemSample
 
+log = logging.getLogger(__name__)
 _STAT, _STATM = Path("/proc/stat"), Path("/proc/self/statm")
 
 
@@ -71,7 +73,7 @@ class SystemSampler:
         began, before = time.perf_counter(), _core_times()
         while not self._end.wait(self._every_s):
             now = _core_times()
-            with suppress(OSError, ValueError, RuntimeError, ZeroDivisionError):
+            with suppress(OSError):
                 moment = Moment(time.perf_counter() - began, self._sample(before, now))
                 self._samples = [*self._samples, moment]
             before = now
@@ -85,10 +87,22 @@ class SystemSampler:
             busy.append(min(1.0, max(0.0, 1 - (idle + wait) / total)))
             waits.append(wait / total)
         memory = int(_STATM.read_text().split()[1]) * resource.getpagesize()
-        gpu = tuple(torch.cuda.utilization(number) / 100 for number in range(self._gpus))
-        free = [torch.cuda.mem_get_info(number) for number in range(self._gpus)]
-        gpu_memory = tuple(1 - left / total for left, total in free)
-        return SystemSample(self.step, tuple(busy), sum(waits) / max(1, len(waits)), memory, gpu, gpu_memory)
+        return SystemSample(self.step, tuple(busy), sum(waits) / max(1, len(waits)), memory, *self._look_at_gpus())
+
+    def _look_at_gpus(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Return the shares of time that GPUs were busy, and of their memory that is taken."""
+        if not self._gpus:
+            return (), ()
+        import pynvml
+
+        try:
+            busy = tuple(torch.cuda.utilization(number) / 100 for number in range(self._gpus))
+            free = [torch.cuda.mem_get_info(number) for number in range(self._gpus)]
+        except (pynvml.NVMLError, RuntimeError) as error:
+            log.warning("rules   the GPUs do not say what they do (%s): rules about them see nothing.", error)
+            self._gpus = 0
+            return (), ()
+        return busy, tuple(1 - left / total for left, total in free)
 
 
 def _core_times() -> dict[str, list[int]]:

@@ -2,11 +2,13 @@
 
 import json
 import math
+import re
 
 import numpy as np
 import pytest
+from omegaconf import OmegaConf
 
-from dogbreed import UserError
+from dogbreed import UserError, compose
 from dogbreed.diagnosis import rules
 from dogbreed.diagnosis.observations import (
     EpochEnd,
@@ -93,7 +95,7 @@ CASES = [
     (rules.ExplodingTensor(), [gradients(num_inf=[0, 1, 0, 0])], [gradients()]),
     (rules.ExplodingTensor(only_nan=True), [gradients(num_nan=[1, 0, 0, 0])], [gradients(num_inf=[1, 0, 0, 0])]),
     (rules.PoorWeightInitialization(), [weights(std=[0.2, 1e-7, 0.0, 0.01])], [weights()]),
-    (rules.PoorWeightInitialization(), [gradients(std=[0.0] * 4)], [gradients()]),
+    (rules.PoorWeightInitialization(), 3 * [gradients(std=[0.0] * 4)], 2 * [gradients(std=[0.0] * 4)] + [gradients()]),
     (rules.SaturatedActivation(), [activations(saturated_share=[0, 0.9, 0, 0])], [activations()]),
     (rules.DeadRelu(), [activations(dead_share=[0, 0.6, 0, 0.9])], [activations(dead_share=[0.4] * 4)]),
     (rules.AllZero(), 3 * [gradients(zero_share=[1, 0, 0, 0])], 2 * [gradients(zero_share=[1, 0, 0, 0])]),
@@ -133,6 +135,16 @@ def test_each_fires_on_the_sick_and_not_on_the_healthy(rule, sick, healthy):
         assert finding.evidence
         assert rule.advice or rule.needs_gpu
     assert first_finding(rule, healthy) is None
+
+
+KEY = re.compile(r"\b(?:data|optim|trainer|model|loss|finetune|augment)\.[a-z_]+")
+
+
+def test_advice_names_keys_that_exist():
+    cfg = compose(["ema=default", "early_stopping=default"])
+    for name in rules.__all__:
+        for key in KEY.findall(getattr(rules, name).advice):
+            assert OmegaConf.select(cfg, key, default="missing") != "missing", f"{name}: {key}"
 
 
 def test_every_rule_has_been_tried():

@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader
 
 from dogbreed import ImageClassifier, UserError, compose, fit_run
 from dogbreed.diagnosis import Finding, Monitor, Rule, rules
+from dogbreed.diagnosis.observations import StepLoss
 from dogbreed.diagnosis.steps import StepTable
 
 FROM_SCRATCH = ("finetune=full", "data.cache=none")
@@ -157,6 +158,12 @@ def test_a_healthy_run_is_left_in_peace(tree, tmp_path, seed, caplog):
     assert "rules   none of 25 found something" in caplog.text
 
 
+def test_branches_that_begin_at_zero_are_no_issue(tree, tmp_path):
+    """Of ResNets from scratch, whose residual branches have no gradient in the first step."""
+    train(tree, tmp_path / "run", "model=resnet18", "model.pretrained=false", "trainer.max_epochs=1")
+    assert issues(tmp_path / "run") == set()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(5))
 def test_the_default_recipe_is_left_in_peace(tmp_path, seed):
@@ -212,20 +219,10 @@ class Never(Rule):
     advice = "Do not mind."
 
     def look(self, seen):
-        from dogbreed.diagnosis.observations import StepLoss
-
         return Finding(seen.step, "a loss") if isinstance(seen, StepLoss) and seen.step == 4 else None
 
 
 MINE = f"+diagnose.rules.mine._target_={__name__}.Never"
-
-
-@pytest.fixture(autouse=True)
-def importable(monkeypatch):
-    """Let Hydra find this module by its name."""
-    import sys
-
-    monkeypatch.setitem(sys.modules, __name__, sys.modules.get(__name__) or __import__(__name__))
 
 
 def test_a_rule_of_ones_own_in_one_line(tree, tmp_path, caplog):

@@ -6,6 +6,7 @@ SageMaker. Thresholds are in percent where they are there; windows count samples
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections import deque
 from dataclasses import dataclass, field
 from typing import ClassVar
@@ -40,9 +41,9 @@ class _Windowed(Rule):
         evidence = self.judge(list(self._samples))
         return Finding(seen.step, evidence) if evidence else None
 
+    @abstractmethod
     def judge(self, samples: list[SystemSample]) -> str:
         """Say in a clause what is wrong with a window; nothing otherwise."""
-        raise NotImplementedError
 
 
 @dataclass

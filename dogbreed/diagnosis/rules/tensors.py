@@ -7,17 +7,17 @@ are in percent where they are there.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
-from dogbreed.diagnosis.observations import Numbers, Observation, TensorStats
+from dogbreed.diagnosis.observations import Observation, TensorStats
 from dogbreed.diagnosis.rule import Finding, Rule
+from dogbreed.diagnosis.rules.among import find_many, find_some, lasting_ones
 
 ALL = (0.0, 100.0)
 ANY = (0.0, float("inf"))
-# As many layers are named as one can look at.
-NAMED = 3
+COUNT = (1, float("inf"))
 
 
 @dataclass
@@ -40,15 +40,15 @@ class VanishingGradient(Rule):
     _vanished_for: dict[str, int] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
-        self._require(threshold=ANY, share=ALL, patience=(1, float("inf")))
+        self._require(threshold=ANY, share=ALL, patience=COUNT)
 
     def look(self, seen: Observation) -> Finding | None:
         """Look at gradients."""
         if not isinstance(seen, TensorStats) or seen.kind != "gradient":
             return None
         means = seen.columns["abs_mean"]
-        lasting = _lasting(self._vanished_for, seen, means < self.threshold, self.patience)
-        return _many(seen, lasting, self.share, "mean absolute gradient", means)
+        lasting = lasting_ones(self._vanished_for, seen, means < self.threshold, self.patience)
+        return find_many(seen, lasting, self.share, "mean absolute gradient", means)
 
 
 @dataclass
@@ -70,7 +70,7 @@ class ExplodingTensor(Rule):
         if not isinstance(seen, TensorStats) or "num_nan" not in seen.columns:
             return None
         counts = seen.columns["num_nan"] + (0 if self.only_nan else seen.columns.get("num_inf", 0))
-        return _some(seen, counts > 0, f"values of {seen.kind}s that are no numbers", counts)
+        return find_some(seen, counts > 0, f"values of {seen.kind}s that are no numbers", counts)
 
 
 @dataclass
@@ -81,6 +81,7 @@ class PoorWeightInitialization(Rule):
         threshold: Largest ratio of two layers' standard deviations of weights, each set against what He et al.
             ("Delving deep into rectifiers", 2015) give a layer of its size; AWS compares bare variances.
         distribution_range: Least spread of gradients (5 standard deviations); 0 lets it pass.
+        patience: Looks in a row for gradients; residual branches of a new network have none in the first step.
         steps: How many of the first looks count.
     """
 
@@ -90,11 +91,13 @@ class PoorWeightInitialization(Rule):
     )
     threshold: float = 1e4
     distribution_range: float = 1e-9
+    patience: int = 3
     steps: int = 10
     _num_looks: int = field(default=0, init=False)
+    _flat_for: dict[str, int] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
-        self._require(threshold=ANY, distribution_range=ANY, steps=(1, float("inf")))
+        self._require(threshold=ANY, distribution_range=ANY, patience=COUNT, steps=COUNT)
 
     def look(self, seen: Observation) -> Finding | None:
         """Look at weights and gradients of the first steps."""
@@ -106,7 +109,8 @@ class PoorWeightInitialization(Rule):
             return None
         spread = seen.columns["std"]
         if seen.kind == "gradient":
-            return _many(seen, 5 * spread < self.distribution_range, 50.0, "spread of gradients", spread)
+            lasting = lasting_ones(self._flat_for, seen, 5 * spread < self.distribution_range, self.patience)
+            return find_many(seen, lasting, 50.0, "spread of gradients", spread)
         is_matrix = seen.columns["fan_in"] > 1
         relative = np.where(is_matrix, spread * np.sqrt(seen.columns["fan_in"] / 2), np.nan)
         if not is_matrix.any():
@@ -122,7 +126,35 @@ class PoorWeightInitialization(Rule):
 
 
 @dataclass
-class SaturatedActivation(Rule):
+class _BlindLayers(Rule):
+    """Fires when too many channels of a layer have no gradient, whatever the picture.
+
+    Args:
+        threshold_layer: Percent of a layer's channels that must be so.
+    """
+
+    column: ClassVar[str]
+    what: ClassVar[str]
+    threshold_layer: float = 50.0
+
+    def __post_init__(self) -> None:
+        self._require(threshold_layer=ALL)
+
+    def look(self, seen: Observation) -> Finding | None:
+        """Look at activations."""
+        if not isinstance(seen, TensorStats) or seen.kind != "activation":
+            return None
+        share_of = dict(zip(seen.names, 100 * np.nan_to_num(seen.columns[self.column]), strict=True))
+        layers = [name for name, share in share_of.items() if share > self.threshold_layer]
+        if not layers:
+            return None
+        worst = max(layers, key=share_of.__getitem__)
+        more = f", and of {len(layers) - 1} more layers" if len(layers) > 1 else ""
+        return Finding(seen.step, f"{share_of[worst]:.0f} % {self.what} in {worst}{more}", {"layers": layers})
+
+
+@dataclass
+class SaturatedActivation(_BlindLayers):
     """Fires when sigmoid or tanh layers give nothing but their limits, where they have no gradient.
 
     Args:
@@ -130,18 +162,12 @@ class SaturatedActivation(Rule):
     """
 
     advice: ClassVar[str] = "Lower optim.lr, or check that pixels are normalised as the weights expect (data)."
-    threshold_layer: float = 50.0
-
-    def __post_init__(self) -> None:
-        self._require(threshold_layer=ALL)
-
-    def look(self, seen: Observation) -> Finding | None:
-        """Look at activations."""
-        return _inactive(seen, "saturated_share", self.threshold_layer, "of the channels are saturated")
+    column: ClassVar[str] = "saturated_share"
+    what: ClassVar[str] = "of the channels are saturated"
 
 
 @dataclass
-class DeadRelu(Rule):
+class DeadRelu(_BlindLayers):
     """Fires when channels of a ReLU layer give 0 for every picture and place, and so have no gradient any more.
 
     Args:
@@ -149,16 +175,10 @@ class DeadRelu(Rule):
     """
 
     advice: ClassVar[str] = (
-        "Lower optim.lr or warm up longer (optim.warmup_share), or take a network with another activation."
+        "Lower optim.lr or warm up longer (optim.warmup_fraction), or take a network with another activation."
     )
-    threshold_layer: float = 50.0
-
-    def __post_init__(self) -> None:
-        self._require(threshold_layer=ALL)
-
-    def look(self, seen: Observation) -> Finding | None:
-        """Look at activations."""
-        return _inactive(seen, "dead_share", self.threshold_layer, "of the channels give 0 for every picture")
+    column: ClassVar[str] = "dead_share"
+    what: ClassVar[str] = "of the channels give 0 for every picture"
 
 
 @dataclass
@@ -176,15 +196,15 @@ class AllZero(Rule):
     _zero_for: dict[str, int] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
-        self._require(threshold=ALL, patience=(1, float("inf")))
+        self._require(threshold=ALL, patience=COUNT)
 
     def look(self, seen: Observation) -> Finding | None:
         """Look at gradients and activations."""
         if not isinstance(seen, TensorStats) or seen.kind not in ("gradient", "activation"):
             return None
         is_zero = 100 * seen.columns["zero_share"] >= self.threshold
-        lasting = _lasting(self._zero_for, seen, is_zero, self.patience)
-        return _some(seen, lasting, f"share of zeros in {seen.kind}s", seen.columns["zero_share"])
+        lasting = lasting_ones(self._zero_for, seen, is_zero, self.patience)
+        return find_some(seen, lasting, f"share of zeros in {seen.kind}s", seen.columns["zero_share"])
 
 
 @dataclass
@@ -211,7 +231,7 @@ class TensorVariance(Rule):
             return None
         variances = seen.columns["std"] ** 2
         is_out = (variances > self.max_threshold) | (variances < self.min_threshold)
-        return _some(seen, is_out, "variance of gradients", variances)
+        return find_some(seen, is_out, "variance of gradients", variances)
 
 
 @dataclass
@@ -229,15 +249,15 @@ class UnchangedTensor(Rule):
     _still_for: dict[str, int] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
-        self._require(num_steps=(1, float("inf")), rtol=ANY)
+        self._require(num_steps=COUNT, rtol=ANY)
 
     def look(self, seen: Observation) -> Finding | None:
         """Look at updates."""
         if not isinstance(seen, TensorStats) or seen.kind != "update":
             return None
         ratios = seen.columns["ratio"]
-        lasting = _lasting(self._still_for, seen, ratios <= self.rtol, self.num_steps)
-        return _many(seen, lasting, 50.0, "change of weights in a step", ratios)
+        lasting = lasting_ones(self._still_for, seen, ratios <= self.rtol, self.num_steps)
+        return find_many(seen, lasting, 50.0, "change of weights in a step", ratios)
 
 
 @dataclass
@@ -257,7 +277,7 @@ class WeightUpdateRatio(Rule):
     _out_for: dict[str, int] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
-        self._require(large_threshold=ANY, small_threshold=(0.0, self.large_threshold), num_steps=(1, float("inf")))
+        self._require(large_threshold=ANY, small_threshold=(0.0, self.large_threshold), num_steps=COUNT)
 
     def look(self, seen: Observation) -> Finding | None:
         """Look at updates of matrices and kernels; biases begin at 0."""
@@ -266,42 +286,5 @@ class WeightUpdateRatio(Rule):
         ratios = seen.columns["ratio"]
         is_out = (ratios > self.large_threshold) | (ratios < self.small_threshold)
         is_out &= seen.columns["fan_in"] > 1
-        lasting = _lasting(self._out_for, seen, is_out, self.num_steps)
-        return _many(seen, lasting, 20.0, "ratio of update and weight", ratios)
-
-
-def _inactive(seen: Observation, column: str, threshold: float, what: str) -> Finding | None:
-    if not isinstance(seen, TensorStats) or seen.kind != "activation":
-        return None
-    shares = 100 * np.nan_to_num(seen.columns[column])
-    worst = int(shares.argmax()) if len(shares) else -1
-    if worst < 0 or shares[worst] <= threshold:
-        return None
-    layers = [name for name, share in zip(seen.names, shares, strict=True) if share > threshold]
-    more = f", and of {len(layers) - 1} more layers" if len(layers) > 1 else ""
-    return Finding(seen.step, f"{shares[worst]:.0f} % {what} in {seen.names[worst]}{more}", {"layers": layers})
-
-
-def _lasting(looks: dict[str, int], seen: TensorStats, is_wrong: Any, patience: int) -> Any:
-    """Count in how many looks in a row each tensor was wrong, and say for which it was in enough of them."""
-    keys = [f"{seen.kind} {name}" for name in seen.names]
-    for key, wrong in zip(keys, is_wrong, strict=True):
-        looks[key] = looks.get(key, 0) + 1 if wrong else 0
-    return np.array([looks[key] >= patience for key in keys])
-
-
-def _some(seen: TensorStats, is_wrong: Any, what: str, values: Numbers) -> Finding | None:
-    """Make a finding if anything is wrong."""
-    return _many(seen, is_wrong, 0.0, what, values)
-
-
-def _many(seen: TensorStats, is_wrong: Any, share: float, what: str, values: Numbers) -> Finding | None:
-    """Make a finding if more than a percentage of the tensors is wrong."""
-    names = [name for name, wrong in zip(seen.names, is_wrong, strict=True) if wrong]
-    if not names or 100 * len(names) < share * len(seen.names):
-        return None
-    value_of = dict(zip(seen.names, (float(value) for value in values), strict=True))
-    shown = ", ".join(f"{name} {value_of[name]:.2g}" for name in names[:NAMED])
-    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-    found = {name: value_of[name] for name in names}
-    return Finding(seen.step, f"{what}: {shown}{more} ({len(names)} of {len(seen.names)} tensors)", {"tensors": found})
+        lasting = lasting_ones(self._out_for, seen, is_out, self.num_steps)
+        return find_many(seen, lasting, 20.0, "ratio of update and weight", ratios)
