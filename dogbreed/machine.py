@@ -9,7 +9,7 @@ import subprocess
 import sys
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import torch
@@ -60,6 +60,23 @@ def limit_threads() -> None:
 
     if "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(min(torch.get_num_threads(), num_cpus()))
+
+
+def describe_machine() -> dict[str, Any]:
+    """Return what a run's speed depends on: ``cpu``, ``num_cpus``, ``memory_gb``, and the names of the ``gpus``."""
+    gpus: list[str] = []
+    if torch := sys.modules.get("torch"):
+        gpus = [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
+    pages, page_bytes = (os.sysconf(name) for name in ("SC_PHYS_PAGES", "SC_PAGE_SIZE"))
+    return {"cpu": _cpu_name(), "num_cpus": num_cpus(), "memory_gb": round(pages * page_bytes / 1e9, 1), "gpus": gpus}
+
+
+def _cpu_name() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
 
 
 def versions() -> dict[str, str]:

@@ -16,11 +16,11 @@ from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 
 from dogbreed.classifier import ImageClassifier
-from dogbreed.clock import StepClock
 from dogbreed.datamodule import ImageDataModule
 from dogbreed.diagnosis.look import Look
 from dogbreed.diagnosis.observations import EpochEnd, InputStats, Observation, Setting, StepLoss, StepTimes
 from dogbreed.diagnosis.panel import RulePanel
+from dogbreed.diagnosis.phases import PHASES, PhaseClock
 from dogbreed.diagnosis.rule import Rule
 from dogbreed.diagnosis.sampler import Moment, SystemSampler
 from dogbreed.diagnosis.statistics import Measured
@@ -75,12 +75,10 @@ class Monitor(Callback):
         self._on_issue = on_issue
         self._file = file
         self._began = time.perf_counter()
-        self._clock = StepClock()
+        self._clock: PhaseClock | None = None
         self._steps = StepTable(file.with_name(STEPS_CSV) if file and is_main() else None)
-        self._wait_s = 0.0
         self._num_steps = 0
         self._batch_losses: list[Tensor] = []
-        self._batch_times: list[tuple[float, float]] = []
         self._is_validated = self._wants_stop = False
         self._look: Look | None = None
         self._sampler: SystemSampler | None = None
@@ -88,7 +86,6 @@ class Monitor(Callback):
         self._earlier: list[dict[str, Any]] = []
         self._measured: list[Measured] = []
         self._losses: list[tuple[int, Tensor]] = []
-        self._times: list[tuple[float, float]] = []
 
     # -- what Lightning tells ------------------------------------------------
 
@@ -106,18 +103,18 @@ class Monitor(Callback):
         self._show(trainer, [setting])
         if is_main():
             self._sampler = SystemSampler(self._system_every_s, pl_module.device)
-        self._clock.restart()
+            self._clock = PhaseClock(trainer, pl_module.device)
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Leave out what lies between epochs."""
         self._is_validated = False
-        self._clock.restart()
+        if self._clock:
+            self._clock.restart()
 
     def on_train_batch_start(
         self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
     ) -> None:
         """Begin to look, if it is time."""
-        self._wait_s = self._clock.begin_step()
         makes_step = (batch_idx + 1) % trainer.accumulate_grad_batches == 0 or trainer.is_last_batch
         if not (makes_step and is_main() and self._is_time(trainer.global_step + 1)):
             return
@@ -139,14 +136,13 @@ class Monitor(Callback):
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Measure what the step has changed; show the rules what has arrived."""
-        if not is_main():
+        if not self._clock:
             return
-        self._batch_times.append((self._wait_s + self._clock.end_step(), self._wait_s))
         loss = outputs.get("loss") if isinstance(outputs, Mapping) else outputs
         if isinstance(loss, Tensor):
             self._batch_losses.append(loss.detach().float())
         if trainer.global_step > self._num_steps:  # else gradients are being accumulated
-            self._end_step(trainer.global_step)
+            self._end_step(trainer.global_step, self._clock)
         if self._look:
             self._measured += self._look.finish()
             self._look = None
@@ -154,7 +150,8 @@ class Monitor(Callback):
             self._show_tensors(trainer)
         if trainer.is_last_batch or len(self._losses) >= self._every_n_steps:
             self._show_steps(trainer)
-        self._clock.restart()
+        if trainer.global_step == self._num_steps:
+            self._clock.restart()  # what the rules take is no step's
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Show the epoch's metrics; validation is over by now."""
@@ -227,13 +224,12 @@ class Monitor(Callback):
         """Look at steps 1, 2, 4, 8 and so on, until they lie as far apart as they may."""
         return step % self._every_n_steps == 0 or (step < self._every_n_steps and step & (step - 1) == 0)
 
-    def _end_step(self, step: int) -> None:
+    def _end_step(self, step: int, clock: PhaseClock) -> None:
         """Put together what the batches of a step have come to."""
         if self._batch_losses:
             self._losses.append((step, torch.stack(self._batch_losses).mean()))
-            total_s, wait_s = (sum(column) for column in zip(*self._batch_times, strict=True))
-            self._times.append((total_s, wait_s))
-        self._num_steps, self._batch_losses, self._batch_times = step, [], []
+            clock.end_step()
+        self._num_steps, self._batch_losses = step, []
 
     # -- what the rules are shown --------------------------------------------
 
@@ -250,14 +246,19 @@ class Monitor(Callback):
 
     def _show_steps(self, trainer: L.Trainer) -> None:
         losses, self._losses = self._losses, []
-        times, self._times = self._times, []
-        if not losses:
+        if not losses or not self._clock:
             return
         values = torch.stack([loss for _, loss in losses]).tolist()
         seen: list[Observation] = [StepLoss(step, value) for (step, _), value in zip(losses, values, strict=True)]
-        total_s, wait_s = np.asarray(times, dtype=np.float32).T
+        times = self._clock.take()
+        total_s, wait_s = np.array([(time.seconds, time.phases["wait"]) for time in times], dtype=np.float32).T
         seen.append(StepTimes(losses[-1][0], total_s, wait_s))
-        self._steps.add([(step, value, *time) for (step, _), value, time in zip(losses, values, times, strict=True)])
+        self._steps.add(
+            [
+                (step, value, time.seconds, *(time.phases[phase] for phase in PHASES))
+                for (step, _), value, time in zip(losses, values, times, strict=True)
+            ]
+        )
         if self._sampler:
             moments = self._sampler.take()
             self._sampler.step = trainer.global_step
@@ -283,6 +284,8 @@ class Monitor(Callback):
     def _end(self) -> None:
         if self._sampler:
             self._sampler.stop()
+        if self._clock:
+            self._clock.leave()
         self._write()
 
     def _write(self) -> None:

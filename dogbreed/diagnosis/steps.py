@@ -9,7 +9,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-COLUMNS = ("step", "loss", "seconds", "wait_s")
+from dogbreed.diagnosis.phases import PHASES
+
+COLUMNS = ("step", "loss", "seconds", *(f"{phase}_s" for phase in PHASES))
 
 
 class StepTable:
@@ -25,7 +27,7 @@ class StepTable:
         self._num_written = 0
 
     def add(self, rows: Sequence[Sequence[float]]) -> None:
-        """Add rows: step, loss, seconds of the step with waiting, and of waiting."""
+        """Add rows: step, loss, seconds in all and of each phase."""
         self._rows += rows
         if self._file:
             with self._file.open("a" if self._num_written else "w", newline="", encoding="utf-8") as stream:
@@ -37,7 +39,7 @@ class StepTable:
             self._num_written = len(self._rows)
 
     def state(self) -> Tensor:
-        """Return all rows, float32 ``(N, 4)``: a checkpoint may outlive the run folder."""
+        """Return all rows, float32 ``(N, 9)``: a checkpoint may outlive the run folder."""
         return torch.tensor(self._rows, dtype=torch.float32).view(-1, len(COLUMNS))
 
     def load_state(self, rows: Tensor) -> None:

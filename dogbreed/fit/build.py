@@ -115,8 +115,7 @@ def build_trainer(cfg: DictConfig, folder: RunFolder, callbacks: Sequence[Callba
     """Build the Lightning trainer of a resolved configuration."""
     loggers = [_build_logger(node, folder) for node in (cfg.logger or {}).values()]
     more = [instantiate(node) for node in (cfg.callbacks or {}).values()]
-    if cfg.diagnose:
-        more.append(instantiate(cfg.diagnose, file=folder.diagnosis_json))
+    more += instantiate(cfg.diagnose, folder=folder.path)
     if cfg.ema:
         more.append(instantiate(cfg.ema))
     if cfg.early_stopping:

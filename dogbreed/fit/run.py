@@ -26,7 +26,7 @@ from dogbreed.config import auto_lr, check_present, local_devices, objectives, r
 from dogbreed.datamodule import ImageDataModule
 from dogbreed.distributed import copy_from_main_, from_main, is_main, joined, shared_fate, world
 from dogbreed.errors import UserError
-from dogbreed.files import write_csv
+from dogbreed.files import write_csv, write_text
 from dogbreed.fit.beginning import Beginning, admit, saying_how_to_go_on
 from dogbreed.fit.board import show_outcome
 from dogbreed.fit.build import build, build_trainer
@@ -121,6 +121,7 @@ def run_in(cfg: DictConfig, run_dir: Path, beginning: Beginning, stop: StopSigna
     data, classifier = build(cfg)
     record = EpochRecord(folder.metrics_csv, data.batch_size)
     if is_main():
+        write_text(folder.config_yaml, OmegaConf.to_yaml(cfg))
         write_csv(folder.splits_csv, data.index.rows())
     checkpoints = _build_checkpoints(cfg, folder, stop, beginning)
     trainer = build_trainer(cfg, folder, build_callbacks(_build_guard(cfg), record, checkpoints))

@@ -14,14 +14,14 @@ from dogbreed.errors import FinalError, UserError, sentence_of
 from dogbreed.files import disk_errors, read_json, remove_unfinished, write_json
 from dogbreed.fit.lock import hold_folder, release_folder, take_lock
 from dogbreed.fit.names import BEST, CHECKPOINTS, FINISHED, LAST, RUN_JSON, RUN_LOCK
-from dogbreed.machine import source_revision, versions
+from dogbreed.machine import describe_machine, source_revision, versions
 
 T = TypeVar("T")
 
 # What a run writes here and may have left half when it was killed.
 _FILES = (
     *(RUN_JSON, "metrics.json", "metrics.csv", "splits.csv", "predictions.csv", "classes.csv", "confusion.csv"),
-    *("diagnosis.json", "steps.csv", "system.csv"),
+    *("config.yaml", "diagnosis.json", "steps.csv", "system.csv", "profile"),
     *("curves.png", "confusion.png", "mistakes.png", "thumbs", "model"),
 )
 
@@ -50,7 +50,7 @@ class RunFolder:
         self.confusion_png = self.path / "confusion.png"
         self.mistakes_png = self.path / "mistakes.png"
         self.thumbs = self.path / "thumbs"
-        self.diagnosis_json = self.path / "diagnosis.json"
+        self.config_yaml = self.path / "config.yaml"
         self.curves_png = self.path / "curves.png"
         self._state_json = self.path / RUN_JSON
         self._lock = self.path / RUN_LOCK
@@ -147,6 +147,7 @@ class RunFolder:
                 **details,
                 "source_revision": source_revision(),
                 "versions": versions(),
+                "machine": describe_machine(),
             },
         )
 

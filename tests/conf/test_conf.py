@@ -33,7 +33,7 @@ NEEDED = {
 GIVEN = {
     "dogbreed.classifier.ImageClassifier": {"class_names", "class_counts", "optim", "finetune", "loss"},
     "dogbreed.datamodule.ImageDataModule": {"augment", "seed"},
-    "dogbreed.diagnosis.Monitor": {"file"},
+    "dogbreed.diagnosis.build_callbacks": {"folder"},
     "dogbreed.fit.early_stopping.EarlyStopping": {"monitor", "mode"},
     "lightning.pytorch.loggers.TensorBoardLogger": {"save_dir"},
 }
