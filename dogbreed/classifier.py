@@ -104,7 +104,7 @@ class ImageClassifier(L.LightningModule):
         )
         if channels_last:
             self.net.to(memory_format=torch.channels_last)
-        self._is_to_be_compiled = compile
+        self.is_to_be_compiled = compile
         self.train_metrics = ClassificationMetrics(len(self.class_names))
         self.val_metrics = ClassificationMetrics(len(self.class_names))
         self.test_metrics = ClassificationMetrics(len(self.class_names))
@@ -152,9 +152,9 @@ class ImageClassifier(L.LightningModule):
         self.log("train/loss_step", loss)  # to loggers, every log_every_n_steps; the device is asked only then
         return loss
 
-    def validation_step(self, batch: Batch | Sequence[Tensor], batch_idx: int) -> None:
-        """Count a validation batch."""
-        self._count(batch, self.val_metrics)
+    def validation_step(self, batch: Batch | Sequence[Tensor], batch_idx: int) -> Tensor:
+        """Count a validation batch and return its mean loss, for callbacks."""
+        return self._count(batch, self.val_metrics)
 
     def test_step(self, batch: Batch | Sequence[Tensor], batch_idx: int) -> None:
         """Count a test batch."""
@@ -164,9 +164,11 @@ class ImageClassifier(L.LightningModule):
         """Return ``(B, K)`` logits."""
         return self.forward(batch[0])
 
-    def _count(self, batch: Batch | Sequence[Tensor], metrics: ClassificationMetrics) -> None:
+    def _count(self, batch: Batch | Sequence[Tensor], metrics: ClassificationMetrics) -> Tensor:
         logits_BK, labels_B = self(batch[0]), batch[1]
-        metrics.update(logits_BK, labels_B, nn.functional.cross_entropy(logits_BK, labels_B))
+        loss = nn.functional.cross_entropy(logits_BK, labels_B)
+        metrics.update(logits_BK, labels_B, loss)
+        return loss
 
     # -- epochs --------------------------------------------------------------
 
@@ -174,7 +176,7 @@ class ImageClassifier(L.LightningModule):
         """Enter the first phase before DistributedDataParallel looks at what has gradients."""
         if stage == "fit":
             set_backbone_trainable(self.net, self.finetune.trains_backbone(self.current_epoch))
-            if self._is_to_be_compiled:
+            if self.is_to_be_compiled:
                 self.net.compile()
 
     def on_fit_start(self) -> None:
