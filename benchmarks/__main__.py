@@ -14,6 +14,7 @@ NAMES = (
     "growth",
     "memory",
     "arithmetic",
+    "compiling",
     "packed",
     "step",
     "gpu",

@@ -33,9 +33,9 @@ def _compare(architecture: str) -> list[Row]:
     ours = ImageClassifier(architecture, [f"{k}" for k in range(NUM_CLASSES)], pretrained=False).net
     is_bf16 = auto_precision("cpu") == "bf16-mixed"
     steps = {
-        "ours": _step(ours, is_bf16=is_bf16),
-        "timm, float32": _step(plain, is_bf16=False),
-        "timm, bfloat16": _step(plain, is_bf16=True),
+        "ours": training_step(ours, is_bf16=is_bf16),
+        "timm, float32": training_step(plain, is_bf16=False),
+        "timm, bfloat16": training_step(plain, is_bf16=True),
     }
     seconds: dict[str, list[float]] = {name: [] for name in steps}
     for _ in range(WARM_UP + ROUNDS):
@@ -54,7 +54,8 @@ def _compare(architecture: str) -> list[Row]:
     return rows
 
 
-def _step(net: nn.Module, *, is_bf16: bool):
+def training_step(net: nn.Module, *, is_bf16: bool):
+    """Make a function that takes one step on the same random batch."""
     net.train()
     hold_statistics(net)
     optimizer = torch.optim.AdamW(net.parameters(), lr=1e-6, fused=True)

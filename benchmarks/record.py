@@ -7,7 +7,7 @@ from datetime import date
 from pathlib import Path
 
 from dogbreed.files import read_csv, write_csv
-from dogbreed.machine import num_cpus, versions
+from dogbreed.machine import describe_machine, versions
 from dogbreed.tables import format_table
 
 RESULTS = Path(__file__).parent / "results"
@@ -94,13 +94,8 @@ def table(rows: Sequence[Row]) -> str:
 
 def machine_name() -> str:
     """Name the processor and what may be used of it; the GPU where there is one."""
-    import torch
-
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.is_file() else []
-    model = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), "unknown processor")
-    gpu = f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""
-    return f"{model}, {num_cpus()} cores{gpu}"
+    machine = describe_machine()
+    return ", ".join([machine["cpu"], f"{machine['num_cpus']} cores", *machine["gpus"][:1]])
 
 
 def median(values: Sequence[float]) -> float:

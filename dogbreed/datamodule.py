@@ -59,8 +59,8 @@ class ImageDataModule(L.LightningDataModule):
             the head trains; 0 computes those of each epoch anew.
         cache_max_gb: The most that the cache may hold, of all data sets together, in GB; None for half of
             what the disk has left.
-        sampling: ``uniform``: every training picture once an epoch. ``balanced``: drawn with
-            replacement, every class equally often.
+        sampling: ``uniform``: every training picture once an epoch. ``balanced``: every class
+            equally often, its pictures as equally as that allows.
         on_bad_file: ``skip`` unreadable files, or ``refuse`` the data set.
         valid_fraction: Share of each class cut for validation where there is no such split.
         test_fraction: Share of each class cut for the test where there are no splits at all.

@@ -38,8 +38,7 @@ class EpochSampler(Sampler[Visit]):
         num_images: Length of the split.
         batch_size: Pictures in a global batch, 1 <= b <= ``num_images``.
         seed: Another seed, other orders.
-        weights_N: Draw with replacement in proportion to these; without them
-            every picture comes at most once an epoch.
+        weights_N: Pictures come in proportion to these (`weighted_order`); without them each at most once an epoch.
         rank: Which process this is, 0 <= r < ``num_ranks``.
         num_ranks: How many share a batch; must divide ``batch_size``.
         groups_N: Pictures lie together in these groups, numbered from 0, and are visited about group by group
@@ -91,7 +90,7 @@ class EpochSampler(Sampler[Visit]):
         elif self._shares_N is None:
             order_N = rng.permutation(self.num_images)
         else:
-            order_N = rng.choice(self.num_images, self.num_images, p=self._shares_N)
+            order_N = weighted_order(self._shares_N, rng)
         whole = self.num_images // self.batch_size * self.batch_size
         share = self.batch_size // self.num_ranks
         ours = order_N[:whole].reshape(-1, self.num_ranks, share)[self._first_batch :, self.rank]
@@ -110,6 +109,24 @@ class EpochSampler(Sampler[Visit]):
     def _fetch_image(self, image: np.int64) -> None:
         if self._fetch:
             self._fetch(int(image))
+
+
+def weighted_order(shares_N: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.int64]:
+    """Draw N visits of N pictures, each its share of them, rounded up or down by chance.
+
+    Systematic resampling (Kitagawa, "Monte Carlo filter and smoother", 1996, appendix): with equal shares every picture
+    comes once, where independent draws would leave out more than a third of them.
+
+    Args:
+        shares_N: Expected share of each picture, > 0, of sum 1.
+        rng: Source of randomness.
+    """
+    order_N = rng.permutation(len(shares_N))
+    order_N = order_N[np.argsort(shares_N[order_N], kind="stable")]  # classes of one size together: rounded as one
+    ends_N = np.cumsum(len(shares_N) * shares_N[order_N]) + rng.uniform()
+    ends_N[-1] = np.inf  # whatever has been lost to rounding
+    visits_N = order_N[np.searchsorted(ends_N, np.arange(1, len(shares_N) + 1), side="right")]
+    return rng.permutation(visits_N)
 
 
 def mixed_groups(groups_N: NDArray[np.int32], window: int, rng: np.random.Generator) -> NDArray[np.int64]:

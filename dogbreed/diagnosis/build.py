@@ -8,6 +8,7 @@ from pathlib import Path
 from lightning.pytorch.callbacks import Callback
 
 from dogbreed.diagnosis.monitor import Monitor
+from dogbreed.diagnosis.names import DIAGNOSIS_JSON, PROFILE
 from dogbreed.diagnosis.profiler import Profiler
 from dogbreed.diagnosis.rule import Rule
 
@@ -45,7 +46,7 @@ def build_callbacks(
     """
     callbacks: list[Callback] = [hook] if hook else []
     if rules is not None:
-        callbacks.append(Monitor(rules, every_n_steps, system_every_s, on_issue, folder / "diagnosis.json"))
+        callbacks.append(Monitor(rules, every_n_steps, system_every_s, on_issue, folder / DIAGNOSIS_JSON))
     if profile:
-        callbacks.append(Profiler(folder / "profile", profile_start_step, profile_num_steps))
+        callbacks.append(Profiler(folder / PROFILE, profile_start_step, profile_num_steps))
     return callbacks

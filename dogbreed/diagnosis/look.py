@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from dogbreed.diagnosis.statistics import GATES, RELUS, Measured, activation_statistics, fan_in, statistics_of
+from dogbreed.diagnosis.statistics import (
+    GATES,
+    RELUS,
+    Measured,
+    activation_statistics,
+    fan_in,
+    sample_of,
+    statistics_of,
+)
 
 TINY = 1e-12
 
@@ -20,11 +28,13 @@ class Look:
     Args:
         step: Number of the optimiser's step, from 1.
         net: The network that makes it.
+        sample_size: Values of each gradient and weight that are kept for histograms; 0 for none.
     """
 
-    def __init__(self, step: int, net: nn.Module) -> None:
+    def __init__(self, step: int, net: nn.Module, sample_size: int = 0) -> None:
         self.measured: list[Measured] = []
         self._step = step
+        self._sample_size = sample_size
         self._trained = {name: p for name, p in net.named_parameters() if p.requires_grad}
         self._before: dict[str, Tensor] = {}
         self._activations: dict[str, Tensor] = {}
@@ -46,7 +56,8 @@ class Look:
         """Measure gradients before the optimiser takes its step, and keep the weights that it will change."""
         gradients = {name: p.grad for name, p in self._trained.items() if p.grad is not None}
         columns = ["abs_mean", "std", "zero_share", "num_nan", "num_inf"]
-        self._add("gradient", list(gradients), statistics_of(list(gradients.values()), columns))
+        values = list(gradients.values())
+        self._add("gradient", list(gradients), statistics_of(values, columns), values)
         self._before = {name: parameter.detach().clone() for name, parameter in self._trained.items()}
 
     @torch.no_grad()
@@ -60,7 +71,7 @@ class Look:
         names, weights = list(self._trained), list(self._trained.values())
         columns: dict[str, Any] = statistics_of(weights, ["std", "num_nan", "num_inf"])
         columns["fan_in"] = _fans(weights)
-        self._add("weight", names, columns)
+        self._add("weight", names, columns, weights)
         if self._before:
             before = list(self._before.values())
             sizes = statistics_of(before, ["abs_mean"])["abs_mean"]
@@ -84,9 +95,10 @@ class Look:
         # Now: what comes next may write over it.
         self._activations[name] = activation_statistics(layer, output)
 
-    def _add(self, kind: str, names: list[str], columns: Mapping[str, Any]) -> None:
+    def _add(self, kind: str, names: list[str], columns: Mapping[str, Any], values: Sequence[Tensor] = ()) -> None:
         if names:
-            self.measured.append(Measured.of(self._step, kind, names, columns))
+            sample_TN = sample_of(values, self._sample_size) if self._sample_size and values else None
+            self.measured.append(Measured.of(self._step, kind, names, columns, sample_TN))
 
 
 def _fans(weights: list[nn.Parameter]) -> Tensor:

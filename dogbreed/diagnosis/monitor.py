@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import signal
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -10,29 +12,30 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
-import numpy as np
 import torch
 from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 
 from dogbreed.classifier import ImageClassifier
 from dogbreed.datamodule import ImageDataModule
+from dogbreed.diagnosis.board import add_histograms, add_verdicts, tensorboards
+from dogbreed.diagnosis.judge import Judge
 from dogbreed.diagnosis.look import Look
-from dogbreed.diagnosis.observations import EpochEnd, InputStats, Observation, Setting, StepLoss, StepTimes
+from dogbreed.diagnosis.names import STEPS_CSV, SYSTEM_CSV
+from dogbreed.diagnosis.observations import EpochEnd, InputStats, Observation, Setting, Silence
 from dogbreed.diagnosis.panel import RulePanel
-from dogbreed.diagnosis.phases import PHASES, PhaseClock
 from dogbreed.diagnosis.rule import Rule
 from dogbreed.diagnosis.sampler import Moment, SystemSampler
 from dogbreed.diagnosis.statistics import Measured
-from dogbreed.diagnosis.steps import StepTable
+from dogbreed.diagnosis.steps import StepRecord
 from dogbreed.distributed import from_main, is_main
 from dogbreed.errors import UserError
 from dogbreed.files import write_csv
 from dogbreed.machine import num_cpus
 
 log = logging.getLogger(__name__)
-STEPS_CSV, SYSTEM_CSV = "steps.csv", "system.csv"
-ACTIONS = ("log", "stop", "fail")
+# Values of each gradient and weight that a histogram is made of.
+NUM_VALUES = 4096
 
 
 class Monitor(Callback):
@@ -60,9 +63,6 @@ class Monitor(Callback):
         on_issue: str = "log",
         file: Path | None = None,
     ) -> None:
-        if on_issue not in ACTIONS:
-            msg = f"diagnose.on_issue={on_issue} is unknown; use {', '.join(ACTIONS[:-1])} or {ACTIONS[-1]}."
-            raise UserError(msg)
         if every_n_steps < 1:
             msg = f"diagnose.every_n_steps={every_n_steps} must be at least 1; diagnose=none looks at nothing."
             raise UserError(msg)
@@ -70,22 +70,19 @@ class Monitor(Callback):
             msg = f"diagnose.system_every_s={system_every_s} must be above 0."
             raise UserError(msg)
         self.panel = RulePanel({name: rule for name, rule in rules.items() if rule is not None})
+        self._judge = Judge(self.panel, on_issue)
         self._every_n_steps = every_n_steps
         self._system_every_s = system_every_s
-        self._on_issue = on_issue
         self._file = file
         self._began = time.perf_counter()
-        self._clock: PhaseClock | None = None
-        self._steps = StepTable(file.with_name(STEPS_CSV) if file and is_main() else None)
-        self._num_steps = 0
-        self._batch_losses: list[Tensor] = []
-        self._is_validated = self._wants_stop = False
+        self._steps = StepRecord(file.with_name(STEPS_CSV) if file and is_main() else None)
+        self._is_validated = False
         self._look: Look | None = None
+        self._boards: list[Any] = []
         self._sampler: SystemSampler | None = None
         self._moments: list[Moment] = []
         self._earlier: list[dict[str, Any]] = []
         self._measured: list[Measured] = []
-        self._losses: list[tuple[int, Tensor]] = []
 
     # -- what Lightning tells ------------------------------------------------
 
@@ -102,14 +99,14 @@ class Monitor(Callback):
         )
         self._show(trainer, [setting])
         if is_main():
-            self._sampler = SystemSampler(self._system_every_s, pl_module.device)
-            self._clock = PhaseClock(trainer, pl_module.device)
+            self._boards = tensorboards(trainer.loggers)
+            self._sampler = SystemSampler(self._system_every_s, pl_module.device, self._on_silence)
+            self._steps.begin(trainer, pl_module.device)
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Leave out what lies between epochs."""
         self._is_validated = False
-        if self._clock:
-            self._clock.restart()
+        self._steps.restart()
 
     def on_train_batch_start(
         self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
@@ -119,7 +116,7 @@ class Monitor(Callback):
         if not (makes_step and is_main() and self._is_time(trainer.global_step + 1)):
             return
         if isinstance(pl_module, ImageClassifier):
-            self._look = Look(trainer.global_step + 1, pl_module.net)
+            self._look = Look(trainer.global_step + 1, pl_module.net, NUM_VALUES if self._boards else 0)
             images = batch[0]
             if isinstance(images, Tensor) and images.dim() == 4:  # not features
                 is_raw = images.dtype == torch.uint8
@@ -136,22 +133,20 @@ class Monitor(Callback):
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Measure what the step has changed; show the rules what has arrived."""
-        if not self._clock:
+        if not is_main():
             return
+        self._alive(trainer)
         loss = outputs.get("loss") if isinstance(outputs, Mapping) else outputs
-        if isinstance(loss, Tensor):
-            self._batch_losses.append(loss.detach().float())
-        if trainer.global_step > self._num_steps:  # else gradients are being accumulated
-            self._end_step(trainer.global_step, self._clock)
+        has_ended = self._steps.see_batch(loss, trainer.global_step)
         if self._look:
             self._measured += self._look.finish()
             self._look = None
         if trainer.is_last_batch or all(item.is_there() for item in self._measured):
             self._show_tensors(trainer)
-        if trainer.is_last_batch or len(self._losses) >= self._every_n_steps:
+        if trainer.is_last_batch or len(self._steps) >= self._every_n_steps:
             self._show_steps(trainer)
-        if trainer.global_step == self._num_steps:
-            self._clock.restart()  # what the rules take is no step's
+        if has_ended:
+            self._steps.restart()  # what the rules take is no step's
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Show the epoch's metrics; validation is over by now."""
@@ -176,8 +171,20 @@ class Monitor(Callback):
             ],
         )
         self._write()
-        if from_main(lambda: self._wants_stop):
+        if from_main(lambda: self._judge.wants_stop):
             trainer.should_stop = True
+
+    def on_validation_batch_end(
+        self,
+        trainer: L.Trainer,
+        pl_module: L.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Note that the run moves."""
+        self._alive(trainer)
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Remember that this epoch has validation metrics of its own."""
@@ -186,6 +193,7 @@ class Monitor(Callback):
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Say how it was."""
         self._end()
+        add_verdicts(self._boards, self.panel.table(), trainer.global_step)
         found = [row["name"] for row in self.panel.table() if row["verdict"] == "issue"]
         if is_main():
             log.info("rules   %s of %d found something%s", len(found) or "none", len(self.panel.rules),
@@ -196,7 +204,7 @@ class Monitor(Callback):
         if self._look:
             self._look.close()
             self._measured += self._look.measured
-        self._on_issue = "log"  # it ends already
+        self._judge.on_issue = "log"  # it ends already
         # A device that has failed or a disk that is full must not hide why the run ends.
         with suppress(RuntimeError):
             self._show_tensors(trainer)
@@ -209,7 +217,6 @@ class Monitor(Callback):
         self._show_steps(trainer)
         checkpoint["callbacks"][self.state_key] = {
             "rules": self.panel.state(),
-            "step": self._num_steps,
             "steps": self._steps.state(),
             "system": self._system_rows(),
         }
@@ -217,26 +224,22 @@ class Monitor(Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from there."""
         self.panel.load_state(state_dict["rules"])
-        self._num_steps, self._earlier = state_dict["step"], state_dict["system"]
+        self._earlier = state_dict["system"]
         self._steps.load_state(state_dict["steps"])
 
     def _is_time(self, step: int) -> bool:
         """Look at steps 1, 2, 4, 8 and so on, until they lie as far apart as they may."""
         return step % self._every_n_steps == 0 or (step < self._every_n_steps and step & (step - 1) == 0)
 
-    def _end_step(self, step: int, clock: PhaseClock) -> None:
-        """Put together what the batches of a step have come to."""
-        if self._batch_losses:
-            self._losses.append((step, torch.stack(self._batch_losses).mean()))
-            clock.end_step()
-        self._num_steps, self._batch_losses = step, []
-
     # -- what the rules are shown --------------------------------------------
 
     def _show_tensors(self, trainer: L.Trainer) -> None:
         measured, self._measured = self._measured, []
         seen: list[Observation] = []
-        for stats in (item.read() for item in measured):
+        for item in measured:
+            stats = item.read()
+            if item.sample_TN:
+                add_histograms(self._boards, stats.kind, stats.names, item.sample_TN.read(), stats.step)
             if stats.kind == "input":
                 means, stds = (tuple(stats.columns[name].tolist()) for name in ("mean", "std"))
                 seen.append(InputStats(stats.step, means, stds, int(stats.columns["num_images"][0])))
@@ -245,23 +248,9 @@ class Monitor(Callback):
         self._show(trainer, seen)
 
     def _show_steps(self, trainer: L.Trainer) -> None:
-        losses, self._losses = self._losses, []
-        if not losses or not self._clock:
-            return
-        values = torch.stack([loss for _, loss in losses]).tolist()
-        seen: list[Observation] = [StepLoss(step, value) for (step, _), value in zip(losses, values, strict=True)]
-        times = self._clock.take()
-        total_s, wait_s = np.array([(time.seconds, time.phases["wait"]) for time in times], dtype=np.float32).T
-        seen.append(StepTimes(losses[-1][0], total_s, wait_s))
-        self._steps.add(
-            [
-                (step, value, time.seconds, *(time.phases[phase] for phase in PHASES))
-                for (step, _), value, time in zip(losses, values, times, strict=True)
-            ]
-        )
-        if self._sampler:
+        seen = self._steps.take()
+        if seen and self._sampler:
             moments = self._sampler.take()
-            self._sampler.step = trainer.global_step
             self._moments += moments
             seen += [moment.sample for moment in moments]
         self._show(trainer, seen)
@@ -270,22 +259,30 @@ class Monitor(Callback):
         """Let the main rank's rules judge; do what is wanted about what they find."""
         if not is_main():
             return
-        for observation in seen:
-            for name, finding in self.panel.show(observation).items():
-                sentence = f"{name}, step {finding.step}: {finding.evidence}. {self.panel.rules[name].advice}"
-                log.warning("issue   %s", sentence)
-                if self._on_issue == "fail":
-                    msg = f"diagnose.on_issue=fail: {sentence}"
-                    raise UserError(msg)
-                self._wants_stop |= self._on_issue == "stop"
-        if self._wants_stop and trainer.world_size == 1:
+        sentences = self._judge.show(seen)
+        if sentences and self._judge.on_issue == "fail":
+            msg = f"diagnose.on_issue=fail: {sentences[0]}"
+            raise UserError(msg)
+        if self._judge.wants_stop and trainer.world_size == 1:
             trainer.should_stop = True  # several ranks agree at the end of the epoch
+
+    def _alive(self, trainer: L.Trainer) -> None:
+        if self._sampler:
+            self._sampler.alive(trainer.global_step)
+
+    def _on_silence(self, seen: Silence) -> None:
+        """Let the rules judge in the sampler's thread: the main one may hang."""
+        if not self._judge.show([seen]):
+            return
+        with suppress(OSError):
+            self._write()
+        if self._judge.on_issue != "log":
+            os.kill(os.getpid(), signal.SIGTERM)  # as a cluster would: save, and end
 
     def _end(self) -> None:
         if self._sampler:
             self._sampler.stop()
-        if self._clock:
-            self._clock.leave()
+        self._steps.end()
         self._write()
 
     def _write(self) -> None:

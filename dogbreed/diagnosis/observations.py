@@ -109,6 +109,8 @@ class SystemSample:
         memory_bytes: Of this process and its children.
         gpu: Share of the time that each GPU was busy, 0..1.
         gpu_memory: Share of each GPU's memory that is taken, 0..1.
+        disk_bytes_s: What this process reads from disks and writes to them, in a second.
+        network_bytes_s: What this machine receives and sends, in a second.
     """
 
     step: int
@@ -117,6 +119,23 @@ class SystemSample:
     memory_bytes: int = 0
     gpu: tuple[float, ...] = ()
     gpu_memory: tuple[float, ...] = ()
+    disk_bytes_s: tuple[float, float] = (0.0, 0.0)
+    network_bytes_s: tuple[float, float] = (0.0, 0.0)
+
+
+@dataclass(frozen=True)
+class Silence:
+    """That nothing has been heard of the run for a while: no training step, no batch of validation.
+
+    Args:
+        step: Optimiser steps done.
+        seconds: Since the last sign of life.
+        where: The line of code that the main thread is in.
+    """
+
+    step: int
+    seconds: float
+    where: str = ""
 
 
 @dataclass(frozen=True)
@@ -140,4 +159,4 @@ class Setting:
     seconds: float
 
 
-Observation = TensorStats | StepLoss | InputStats | EpochEnd | StepTimes | SystemSample | Setting
+Observation = TensorStats | StepLoss | InputStats | EpochEnd | StepTimes | SystemSample | Silence | Setting

@@ -63,7 +63,7 @@ class PhaseClock(Profiler):
     def leave(self) -> None:
         """Give the trainer its own profiler back."""
         if self._trainer.profiler is self:  # type: ignore[attr-defined]
-            self._trainer.profiler = self._theirs  # type: ignore[attr-defined]
+            self._trainer.profiler = self._theirs
 
     def start(self, action_name: str) -> None:
         """Begin a phase; Lightning calls this."""
@@ -75,7 +75,7 @@ class PhaseClock(Profiler):
         event = self._event() if is_outermost and phase in ON_DEVICE else None
         mark = torch.profiler.record_function(f"dogbreed.{phase}") if self.annotates else None
         if mark:
-            mark.__enter__()
+            mark.__enter__()  # type: ignore[no-untyped-call]
         self._stack.append((phase, time.perf_counter(), sum(self._spent.values()), (event, mark)))
 
     def stop(self, action_name: str) -> None:
@@ -122,7 +122,7 @@ class PhaseClock(Profiler):
     def _event(self) -> Any:
         if self._device.type != "cuda":
             return None
-        event = torch.cuda.Event(enable_timing=True)
+        event = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
         event.record(torch.cuda.current_stream(self._device))
         return event
 

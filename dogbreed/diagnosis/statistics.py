@@ -1,6 +1,6 @@
 """Statistics of tensors, computed where they live and asked for later.
 
-Shape legend: B batch, C channels, T tensors, S statistics.
+Shape legend: B batch, C channels, T tensors, S statistics, N values.
 """
 
 from __future__ import annotations
@@ -8,7 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from dogbreed.diagnosis.observations import TensorStats
@@ -27,29 +29,62 @@ GATES = (nn.Sigmoid, nn.Tanh)
 LIMIT = 1e-6
 
 
+class Travelling:
+    """Numbers that may still be on their way to the host; nobody waited for them when they were sent.
+
+    Args:
+        values: On any device.
+    """
+
+    def __init__(self, values: Tensor) -> None:
+        self._arrived = None
+        if values.device.type == "cuda":
+            host = torch.empty(values.shape, dtype=values.dtype, pin_memory=True)
+            values = host.copy_(values, non_blocking=True)
+            self._arrived = torch.cuda.Event()  # type: ignore[no-untyped-call]
+            self._arrived.record()
+        self._values = values.cpu()
+
+    def is_there(self) -> bool:
+        """Say without waiting whether they can be read."""
+        return self._arrived is None or bool(self._arrived.query())  # type: ignore[no-untyped-call]
+
+    def read(self) -> NDArray[np.float32]:
+        """Return them; waits where they are not there yet."""
+        if self._arrived:
+            self._arrived.synchronize()
+        numbers: NDArray[np.float32] = self._values.numpy()
+        return numbers
+
+
 @dataclass
 class Measured:
-    """Statistics that may still be on their way to the host.
+    """Statistics of tensors of a kind, on their way to the host.
 
     Args:
         step: Optimiser steps done.
         kind: As in `TensorStats`.
         names: Of the T tensors.
         columns: Names of the S statistics.
-        values_ST: On the host, once they are there.
-        arrived: Tells when; None where they are there already.
+        values_ST: The statistics.
+        sample_TN: Some values of each tensor, for histograms, where they are wanted.
     """
 
     step: int
     kind: str
     names: tuple[str, ...]
     columns: tuple[str, ...]
-    values_ST: Tensor
-    arrived: torch.cuda.Event | None = None
+    values_ST: Travelling
+    sample_TN: Travelling | None = None
 
     @classmethod
     def of(
-        cls, step: int, kind: str, names: Sequence[str], columns: Mapping[str, Sequence[Tensor] | Tensor]
+        cls,
+        step: int,
+        kind: str,
+        names: Sequence[str],
+        columns: Mapping[str, Sequence[Tensor] | Tensor],
+        sample_TN: Tensor | None = None,
     ) -> Measured:
         """Send statistics to the host without waiting for them.
 
@@ -58,27 +93,21 @@ class Measured:
             kind: As in `TensorStats`.
             names: Of the T tensors, at least one.
             columns: T numbers each, by the name of the statistic.
+            sample_TN: As `sample_of` returns it.
         """
         stacked = [column if isinstance(column, Tensor) else torch.stack(list(column)) for column in columns.values()]
         device = stacked[0].device
         values_ST = torch.stack([column.to(device, torch.float32, non_blocking=True) for column in stacked])
-        arrived = None
-        if device.type == "cuda":
-            host = torch.empty(values_ST.shape, pin_memory=True)
-            values_ST = host.copy_(values_ST, non_blocking=True)
-            arrived = torch.cuda.Event()  # type: ignore[no-untyped-call]
-            arrived.record()
-        return cls(step, kind, tuple(names), tuple(columns), values_ST.cpu(), arrived)
+        sample = None if sample_TN is None else Travelling(sample_TN)
+        return cls(step, kind, tuple(names), tuple(columns), Travelling(values_ST), sample)
 
     def is_there(self) -> bool:
         """Say without waiting whether the numbers can be read."""
-        return self.arrived is None or bool(self.arrived.query())  # type: ignore[no-untyped-call]
+        return self.values_ST.is_there() and (self.sample_TN is None or self.sample_TN.is_there())
 
     def read(self) -> TensorStats:
-        """Return the numbers; waits for them where they are not there yet."""
-        if self.arrived:
-            self.arrived.synchronize()
-        rows = self.values_ST.numpy()
+        """Return the statistics; waits for them where they are not there yet."""
+        rows = self.values_ST.read()
         return TensorStats(self.step, self.kind, self.names, dict(zip(self.columns, rows, strict=True)))
 
 
@@ -87,6 +116,26 @@ def statistics_of(tensors: Sequence[Tensor], names: Sequence[str]) -> dict[str, 
     """Compute statistics of `FUNCTIONS` of each tensor, in float32, on its device."""
     floats = [tensor.detach().float() for tensor in tensors]
     return {name: [FUNCTIONS[name](values) for values in floats] for name in names}
+
+
+@torch.no_grad()
+def sample_of(tensors: Sequence[Tensor], size: int) -> Tensor:
+    """Pick values of each tensor at even distances.
+
+    Args:
+        tensors: T of them, none empty.
+        size: N, how many of each; all of a tensor that has no more.
+
+    Returns:
+        ``(T, N)`` float32 on their device, NaN where a tensor has fewer.
+    """
+    rows = []
+    for tensor in tensors:
+        is_last = tensor.dim() == 4 and tensor.is_contiguous(memory_format=torch.channels_last)
+        values = (tensor.permute(0, 2, 3, 1) if is_last else tensor).detach().reshape(-1)  # as it lies in memory
+        picked = values[:: -(-values.numel() // size)].float()
+        rows.append(nn.functional.pad(picked, (0, size - picked.numel()), value=torch.nan))
+    return torch.stack(rows)
 
 
 def fan_in(parameter: Tensor) -> int:

@@ -6,6 +6,7 @@ independent of who ran the trials: this process, others, or machines far away.
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -26,7 +27,8 @@ def collect_trials(sweep_dir: Path, objectives: Sequence[str]) -> list[dict[str,
 
     Returns:
         A dict a trial, in order of number: ``number``, ``overrides``, ``values``
-        (null where there is none), ``state``, ``error``, ``seconds``, ``run_folder``.
+        (null where there is none), ``state``, ``error``, ``seconds``, ``run_folder``,
+        ``issues`` (rules that found something).
     """
     trials = []
     for folder in sweep_dir.iterdir():
@@ -43,9 +45,17 @@ def collect_trials(sweep_dir: Path, objectives: Sequence[str]) -> list[dict[str,
                     "error": state.get("error"),
                     "seconds": state.get("seconds"),
                     "run_folder": folder.name,
+                    "issues": _issues(folder / "diagnosis.json"),
                 }
             )
     return sorted(trials, key=lambda trial: int(trial["number"]))
+
+
+def _issues(file: Path) -> list[str]:
+    try:
+        return [row["name"] for row in json.loads(file.read_text(encoding="utf-8")) if row["verdict"] == "issue"]
+    except (OSError, ValueError, TypeError, KeyError):  # a trial without rules, or one that was killed
+        return []
 
 
 def rank_trials(trials: Sequence[Mapping[str, Any]], mode: str) -> list[Mapping[str, Any]]:
@@ -107,6 +117,8 @@ def sweep_table(sweep: Mapping[str, Any]) -> str:
             if trial["state"] == "completed"
             else f"{trial['state']}: {trial['error'] or ''}".rstrip(": ")
         )
+        if trial["issues"]:
+            note += f"; rules: {', '.join(trial['issues'])}"
         rows.append([trial["number"], own or "–", *trial["values"], trial["seconds"], note])
     return format_table(["trial", "overrides", *sweep["objective"], "seconds", "state"], rows)
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dogbreed import ImageDataModule, Preprocessing, UserError
-from dogbreed.data.sampler import EpochSampler, mixed_groups
+from dogbreed.data.sampler import EpochSampler, mixed_groups, weighted_order
 
 
 def batches(sampler, size):
@@ -67,10 +67,24 @@ def test_balanced_classes_come_equally_often(tmp_path):
         drawn = [visit.image for visit in sampler]
         assert len(drawn) == 48
         counts += np.bincount(labels[drawn], minlength=3)
-    assert counts / counts.sum() == pytest.approx([1 / 3] * 3, abs=0.04)
+    assert counts / counts.sum() == pytest.approx([1 / 3] * 3, abs=0.01)
     assert np.bincount(labels).tolist() == data.index.class_counts("train") == [2, 6, 40]
     with pytest.raises(UserError, match="data.sampling=even is unknown"):
         ImageDataModule(tmp_path, sampling="even")
+
+
+@given(weights=st.lists(st.floats(0.01, 10), min_size=1, max_size=50), seed=st.integers(0, 2**32))
+def test_weighted_pictures_come_as_often_as_they_should(weights, seed):
+    shares = np.array(weights) / sum(weights)
+    counts = np.bincount(weighted_order(shares, np.random.default_rng(seed)), minlength=len(weights))
+    assert counts.sum() == len(weights)
+    assert (abs(counts - len(weights) * shares) < 1 + 1e-9).all()
+
+
+def test_equal_weights_leave_no_picture_out():
+    order = weighted_order(np.full(70, 1 / 70), np.random.default_rng(0))
+    assert sorted(order.tolist()) == list(range(70))
+    assert order.tolist() != sorted(order.tolist())
 
 
 @given(

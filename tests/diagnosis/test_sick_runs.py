@@ -1,7 +1,6 @@
 """Real training runs that are really sick, and healthy ones: what the default rules say of them."""
 
 import json
-import threading
 import time
 
 import lightning as L
@@ -9,14 +8,13 @@ import numpy as np
 import pytest
 import timm
 import torch
-from helpers import COLORS, compose_quick, make_tree, rows_of, save_picture
+from helpers import COLORS, compose_quick, make_tree, save_picture
 from lightning.pytorch.callbacks import Callback
 from torch.utils.data import DataLoader
 
 from dogbreed import ImageClassifier, UserError, compose, fit_run
 from dogbreed.diagnosis import Finding, Monitor, Rule, rules
 from dogbreed.diagnosis.observations import StepLoss
-from dogbreed.diagnosis.steps import StepTable
 
 FROM_SCRATCH = ("finetune=full", "data.cache=none")
 
@@ -155,7 +153,7 @@ def test_a_healthy_run_is_left_in_peace(tree, tmp_path, seed, caplog):
     caplog.set_level("INFO")
     train(tree, tmp_path / "run", f"seed={seed}", "optim.lr=1e-3", "trainer.max_epochs=6")
     assert issues(tmp_path / "run") == set()
-    assert "rules   none of 25 found something" in caplog.text
+    assert "rules   none of 27 found something" in caplog.text
 
 
 def test_branches_that_begin_at_zero_are_no_issue(tree, tmp_path):
@@ -169,45 +167,6 @@ def test_branches_that_begin_at_zero_are_no_issue(tree, tmp_path):
 def test_the_default_recipe_is_left_in_peace(tmp_path, seed):
     fit_run(compose([f"seed={seed}", "logger=none"]), tmp_path / "run")
     assert issues(tmp_path / "run") == set()
-
-
-def test_every_step_is_written_down(tree, tmp_path):
-    run = train(tree, tmp_path / "run", "diagnose.every_n_steps=2", "trainer.max_epochs=3")
-    rows = rows_of(tmp_path / "run" / "steps.csv")
-    assert [int(row["step"]) for row in rows] == list(range(1, 10))
-    last = np.mean([float(row["loss"]) for row in rows[-3:]])
-    assert last == pytest.approx(run.metrics["train/loss"], rel=1e-4)
-    assert all(0 <= float(row["wait_s"]) < float(row["seconds"]) < 60 for row in rows)
-
-
-def test_rows_after_the_checkpoint_that_a_run_goes_on_from_are_cut(tmp_path):
-    file = tmp_path / "steps.csv"
-    killed = StepTable(file)
-    killed.add([(step, 2.0, 0.1, 0.0) for step in range(1, 4)])
-    checkpoint = killed.state()
-    killed.add([(4, 2.0, 0.1, 0.0)])
-    with file.open("a") as stream:
-        stream.write("5,2.0")
-    table = StepTable(file)
-    table.load_state(checkpoint)
-    table.add([(4, 1.0, 0.2, 0.1)])
-    assert [row["loss"] for row in rows_of(file)] == ["2", "2", "2", "1"]
-    assert torch.equal(table.state()[-1], torch.tensor([4, 1.0, 0.2, 0.1]))
-
-
-def test_the_machine_is_looked_at(tree, tmp_path):
-    busy = ["diagnose.system_every_s=0.02", "trainer.max_epochs=6"]
-    train(tree, tmp_path / "run", *busy)
-    rows = rows_of(tmp_path / "run" / "system.csv")
-    assert len(rows) > 5
-    assert [float(row["seconds"]) for row in rows] == sorted(float(row["seconds"]) for row in rows)
-    for row in rows:
-        assert 0.1 < float(row["memory_gb"]) < 50
-        assert all(0 <= float(value) <= 1 for name, value in row.items() if name.startswith("cpu"))
-    found = verdicts(tmp_path / "run")
-    assert found["io_bottleneck"]["verdict"] == "ok"
-    assert (found["load_balancing"]["verdict"], found["load_balancing"]["evidence"]) == ("skipped", "there is no GPU")
-    assert not any(thread.name == "system sampler" for thread in threading.enumerate())
 
 
 # -- what is done about it -----------------------------------------------------

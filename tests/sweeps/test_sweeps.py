@@ -13,6 +13,7 @@ def trial(number, value, state="completed", **more):
     return {"number": number, "overrides": overrides, "values": [value], "state": state, "error": None} | {
         "seconds": 1.0,
         "run_folder": str(number),
+        "issues": [],
         **more,
     }
 
@@ -27,11 +28,13 @@ def test_the_table_shows_what_tells_trials_apart():
     trials = [
         trial(0, 0.5, overrides=["model=a", "seed=1"]),
         trial(1, None, "failed", overrides=["model=b", "seed=1"], error="No room."),
+        trial(2, 0.4, overrides=["model=c", "seed=1"], issues=["dead_relu", "overfit"]),
     ]
     table = sweep_table({"trials": trials, "objective": ["val/acc_top1"], "objective_mode": "max"})
     assert "seed=1" not in table
     assert table.splitlines()[2].split() == ["0", "model=a", "0.5", "1", "completed"]
-    assert "failed: No room." in table.splitlines()[3]
+    assert table.splitlines()[3].endswith("completed; rules: dead_relu, overfit")
+    assert "failed: No room." in table.splitlines()[4]
     alone = sweep_table({"trials": trials[:1], "objective": ["val/acc_top1"], "objective_mode": "max"})
     assert "model=a seed=1" in alone
 
@@ -41,7 +44,7 @@ def test_a_sweep_that_was_killed_can_be_read(tmp_path):
         "0": {"run.json": '{"state": "completed", "seconds": 2.5}', "metrics.json": '{"val/loss": 0.5}'},
         "1": {"run.json": '{"state": "running"}'},
         "2": {"run.json": '{"state": "comp'},
-        "10": {},
+        "10": {"diagnosis.json": '[{"name": "overfit", "verdict": "issue"}, {"name": "confusion", "verdict": "ok"}]'},
     }.items():
         (tmp_path / number / ".hydra").mkdir(parents=True)
         (tmp_path / number / ".hydra" / "overrides.yaml").write_text("- seed=1\n")
@@ -52,6 +55,7 @@ def test_a_sweep_that_was_killed_can_be_read(tmp_path):
     assert [one["number"] for one in trials] == [0, 1, 2, 10]
     assert [one["state"] for one in trials] == ["completed", "running", "failed", "failed"]
     assert [one["values"] for one in trials] == [[0.5], [None], [None], [None]]
+    assert [one["issues"] for one in trials] == [[], [], [], ["overfit"]]
 
 
 def test_a_sweep_without_one_good_trial_has_no_best(tmp_path):

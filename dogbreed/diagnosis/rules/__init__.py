@@ -1,6 +1,7 @@
 """The rules, by the names that AWS gives them."""
 
 from dogbreed.diagnosis.rules.performance import Dataloader, MaxInitializationTime, StepOutlier
+from dogbreed.diagnosis.rules.progress import SimilarAcrossRuns, StalledTraining
 from dogbreed.diagnosis.rules.system import (
     BatchSize,
     CpuBottleneck,
@@ -28,7 +29,6 @@ from dogbreed.diagnosis.rules.training import (
     LossNotDecreasing,
     Overfit,
     Overtraining,
-    SimilarAcrossRuns,
 )
 
 __all__ = [
@@ -53,6 +53,7 @@ __all__ = [
     "PoorWeightInitialization",
     "SaturatedActivation",
     "SimilarAcrossRuns",
+    "StalledTraining",
     "StepOutlier",
     "TensorVariance",
     "UnchangedTensor",

@@ -266,33 +266,3 @@ class CheckInputImages(Rule):
         shown = ", ".join(f"{value:.3g} ± {deviation:.3g}" for value, deviation in zip(mean, std, strict=True))
         evidence = f"the channels of {self._num_images} pictures are {shown} instead of about 0 ± 1"
         return Finding(seen.step, evidence, {"mean": mean.tolist(), "std": std.tolist()})
-
-
-@dataclass
-class SimilarAcrossRuns(Rule):
-    """Fires when the losses of the first steps are those of another run: what was changed has changed nothing.
-
-    Args:
-        other_losses: The other run's losses, by step.
-        num_steps: Steps that are compared.
-        rtol: Largest difference of equal losses.
-    """
-
-    advice: ClassVar[str] = "The two runs compute the same: look at the overrides in .hydra/overrides.yaml of both."
-    other_losses: dict[int, float] = field(default_factory=dict)
-    num_steps: int = 20
-    rtol: float = 1e-6
-    _equal: list[bool] = field(default_factory=list, init=False)
-
-    def __post_init__(self) -> None:
-        self._require(num_steps=COUNT, rtol=ANY)
-
-    def look(self, seen: Observation) -> Finding | None:
-        """Compare the loss of each step."""
-        if not isinstance(seen, StepLoss) or seen.step not in self.other_losses or len(self._equal) >= self.num_steps:
-            return None
-        other = self.other_losses[seen.step]
-        self._equal.append(abs(seen.loss - other) <= self.rtol * abs(other))
-        if len(self._equal) < self.num_steps or not all(self._equal):
-            return None
-        return Finding(seen.step, f"the losses of {self.num_steps} steps are those of the other run")
