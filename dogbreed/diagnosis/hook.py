@@ -15,6 +15,7 @@ from torch import Tensor
 
 from dogbreed.classifier import ImageClassifier
 from dogbreed.diagnosis.hook_config import HOOK, job_config, job_file, read_job_file
+from dogbreed.diagnosis.names import SMDEBUG
 from dogbreed.diagnosis.recorder import Recorder, clear_ended
 from dogbreed.diagnosis.smdebug_compat import import_smdebug
 from dogbreed.distributed import is_main
@@ -102,7 +103,7 @@ class SmdebugHook(Callback):
         self._losses: list[Tensor] = []
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        """Make smdebug's hook, before any work is done; undo what does not go with it."""
+        """Refuse and undo what does not go with it, before the network is compiled."""
         if stage != "fit":
             return
         if sum(isinstance(callback, SmdebugHook) for callback in trainer.callbacks) > 1:  # type: ignore[attr-defined]
@@ -114,6 +115,9 @@ class SmdebugHook(Callback):
         if pl_module.is_to_be_compiled:
             pl_module.is_to_be_compiled = False
             log.warning("hook    model.compile is switched off: compiled code calls no hooks")
+
+    def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Make smdebug's hook, before any work is done, when it is known whether a run goes on."""
         if not is_main():
             return
         config = self._placed(trainer)
@@ -237,7 +241,7 @@ class SmdebugHook(Callback):
             if is_resumed:
                 clear_ended(Path(str(config.get("LocalPath"))))
             return config
-        out_dir = self._out_dir or str(Path(trainer.default_root_dir, "smdebug"))
+        out_dir = self._out_dir or str(Path(trainer.default_root_dir, SMDEBUG))
         if not out_dir.startswith("s3://"):
             _make_room(Path(out_dir), is_resumed=is_resumed, is_ours=self._out_dir is None)
         return {**config, "LocalPath": out_dir}
