@@ -17,6 +17,7 @@ NAMES = (
     "compiling",
     "packed",
     "step",
+    "hook",
     "gpu",
     "sample",
     "sweep",

@@ -72,8 +72,8 @@ def test_without_the_extra(tree, tmp_path):
 )
 def test_settings(override, match, tree):
     key = "++" if "={" in override else ""
+    cfg = compose_quick(tree, "diagnose/hook=smdebug", f"{key}diagnose.hook.{override}")
     with pytest.raises(UserError, match=match):
-        cfg = compose_quick(tree, "diagnose/hook=smdebug", f"{key}diagnose.hook.{override}")
         instantiate(cfg.diagnose.hook)
 
 
@@ -86,7 +86,7 @@ def test_settings(override, match, tree):
         ('{"HookParameters": {"save_interval": "often"}}', r"invalid literal"),
         ('{"CollectionConfigurations": [{}]}', r"'CollectionName' is missing"),
         (
-            '{"CollectionConfigurations": [{"CollectionName": "a", "CollectionParameters": {"eval.save_interval": 0}}]}',
+            '{"CollectionConfigurations":[{"CollectionName":"a","CollectionParameters":{"eval.save_interval":0}}]}',
             r"eval.save_interval=0 in CollectionParameters of a must be",
         ),
         (None, "No such file"),

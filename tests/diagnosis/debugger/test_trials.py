@@ -168,12 +168,12 @@ def test_a_run_that_goes_on_has_the_steps_of_one_that_was_not_interrupted(tree, 
     class Fails(Callback):
         def on_train_batch_start(self, trainer, module, batch, batch_idx):
             if trainer.global_step == 4:
-                raise ValueError
+                raise ZeroDivisionError
 
     keep = {"enable_checkpointing": True}
     fit(tmp_path / "whole", tree, every_step(), epochs=3)
     last = ModelCheckpoint(tmp_path / "parts", "last")
-    with pytest.raises(ValueError):
+    with pytest.raises(ZeroDivisionError):
         fit(tmp_path / "parts", tree, every_step(), epochs=3, callbacks=[last, Fails()], trainer=keep)
     assert list(numbers(trial_of(tmp_path / "parts"), LOSS)) == [0, 1, 2, 3]
     (tmp_path / "parts" / "smdebug" / "claim.smd").touch()  # as a kill would leave it
@@ -303,6 +303,7 @@ def test_the_main_rank_saves(tree, tmp_path):
         "diagnose.hook.save_interval=1",
         "diagnose.hook.reductions=null",
         "model.dropout=0",
+        "finetune.batchnorm=frozen",  # each rank would have statistics of its own
     )
     one = fit_run(compose_quick(tree, *more), tmp_path / "one")
     two = fit_run(compose_quick(tree, *more, "trainer.devices=2"), tmp_path / "two")

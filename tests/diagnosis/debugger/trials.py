@@ -54,7 +54,7 @@ def numbers(trial, name, mode=TRAIN):
 def assert_untouched(classifier):
     """Nothing of the hook is left in the network, nor in what is pickled of it."""
     for module in classifier.modules():
-        assert not (module._forward_hooks or module._forward_pre_hooks or module._backward_hooks)
+        assert not [*module._forward_hooks, *module._forward_pre_hooks, *module._backward_hooks]
         assert not hasattr(module, "_module_name")
     assert not any(parameter._backward_hooks for parameter in classifier.parameters())
     assert b"smdebug" not in pickle.dumps(classifier.net)
