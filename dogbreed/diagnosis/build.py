@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from lightning.pytorch.callbacks import Callback
 
@@ -11,11 +12,12 @@ from dogbreed.diagnosis.monitor import Monitor
 from dogbreed.diagnosis.names import DIAGNOSIS_JSON, PROFILE
 from dogbreed.diagnosis.profiler import Profiler
 from dogbreed.diagnosis.rule import Rule
+from dogbreed.errors import UserError
 
 
 def build_callbacks(
     folder: Path,
-    rules: Mapping[str, Rule | None] | None = None,
+    rules: Mapping[str, Any] | None = None,
     every_n_steps: int = 50,
     system_every_s: float = 2.0,
     on_issue: str = "log",
@@ -29,7 +31,7 @@ def build_callbacks(
 
     Args:
         folder: The run folder.
-        rules: As `Monitor`; None has nobody watch.
+        rules: `Rule`s by name, as for `Monitor`; None has nobody watch.
         every_n_steps: As `Monitor`.
         system_every_s: As `Monitor`.
         on_issue: As `Monitor`.
@@ -44,6 +46,10 @@ def build_callbacks(
     Raises:
         UserError: an argument is out of range.
     """
+    for name, rule in (rules or {}).items():
+        if rule is not None and not isinstance(rule, Rule):
+            msg = f"diagnose.rules.{name}={rule} is no rule: null leaves it out; a rule is a node with _target_."
+            raise UserError(msg)
     callbacks: list[Callback] = [hook] if hook else []
     if rules is not None:
         callbacks.append(Monitor(rules, every_n_steps, system_every_s, on_issue, folder / DIAGNOSIS_JSON))

@@ -16,13 +16,13 @@ from lightning.fabric.plugins.environments import TorchElasticEnvironment
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.strategies import DDPStrategy
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from dogbreed.classifier import ImageClassifier
 from dogbreed.config import num_ranks, objectives
 from dogbreed.datamodule import ImageDataModule
 from dogbreed.distributed import from_all, from_main, world
-from dogbreed.errors import UserError
+from dogbreed.errors import UserError, did_you_mean
 from dogbreed.fit.callbacks import OwnRandomness
 from dogbreed.fit.checkpoint_file import WholeCheckpointIO
 from dogbreed.fit.run_folder import RunFolder
@@ -39,6 +39,7 @@ def instantiate(node: DictConfig, **arguments: Any) -> Any:
     Raises:
         UserError: what ``_target_`` names is not there, or takes other keys.
     """
+    _check_inner_keys(node)
     try:
         # Partial first: arguments given to Hydra's own call are turned into configuration, dataclasses into dicts.
         build = hydra_instantiate(node, _convert_="all", _partial_=True)
@@ -54,6 +55,29 @@ def instantiate(node: DictConfig, **arguments: Any) -> Any:
         msg = f"{node._target_} does not take these keys: {error}."
         raise UserError(msg) from error
     return build(**arguments)
+
+
+def _check_inner_keys(node: DictConfig) -> None:
+    """Refuse keys that the objects of inner nodes do not take; Hydra would not say which ones.
+
+    Raises:
+        UserError: names the key, and the nearest that there are.
+    """
+    for key in node:
+        inner = None if OmegaConf.is_missing(node, key) else node[key]
+        if not isinstance(inner, DictConfig):
+            continue
+        _check_inner_keys(inner)
+        try:
+            parameters = inspect.signature(get_object(inner["_target_"])).parameters if "_target_" in inner else {}
+        except (ImportError, AttributeError, ValueError):  # no such thing, about which Hydra says enough
+            continue
+        takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
+        unknown = [str(name) for name in inner if not str(name).startswith("_") and name not in parameters]
+        if parameters and unknown and not takes_any:
+            place = inner._get_full_key(None)  # noqa: SLF001 -- there is no public way to ask
+            msg = f"{place}.{unknown[0]} does not exist. {did_you_mean(unknown[0], parameters)}"
+            raise UserError(msg)
 
 
 def build(cfg: DictConfig) -> tuple[ImageDataModule, ImageClassifier]:

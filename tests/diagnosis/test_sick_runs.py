@@ -209,7 +209,11 @@ def test_fail_ends_the_run_with_the_sentence(tree, tmp_path):
         ("diagnose.system_every_s=0", r"diagnose\.system_every_s=0 must be above 0"),
         ("diagnose.every_n_steps=0", r"diagnose\.every_n_steps=0 must be at least 1; diagnose=none looks at nothing"),
         ("diagnose.rules.dead_relu.threshold_layer=200", r"dead_relu\.threshold_layer=200 must be between 0 and 100"),
-        ("+diagnose.rules.dead_relu.treshold=1", "does not take these keys|cannot be built"),
+        (
+            "+diagnose.rules.dead_relu.treshold_layer=1",
+            r"^diagnose\.rules\.dead_relu\.treshold_layer does not exist. Did you mean threshold_layer",
+        ),
+        ("diagnose.rules.overfit=none", r"^diagnose\.rules\.overfit=none is no rule: null leaves it out"),
     ],
 )
 def test_wrong_settings(tree, tmp_path, override, sentence):
