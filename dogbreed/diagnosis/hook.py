@@ -14,7 +14,7 @@ from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 
 from dogbreed.classifier import ImageClassifier
-from dogbreed.diagnosis.hook_config import HOOK, job_config, job_file, read_job_file
+from dogbreed.diagnosis.hook_config import HOOK, JOB_DIR, job_config, job_file, read_job_file
 from dogbreed.diagnosis.names import SMDEBUG
 from dogbreed.diagnosis.recorder import Recorder, clear_ended
 from dogbreed.diagnosis.smdebug_compat import import_smdebug
@@ -112,8 +112,10 @@ class SmdebugHook(Callback):
         if not isinstance(pl_module, ImageClassifier):
             msg = f"diagnose/hook=smdebug needs an ImageClassifier, got {type(pl_module).__name__}."
             raise UserError(msg)
-        if pl_module.is_to_be_compiled:
+        self._num_validated = 0
+        if pl_module.is_to_be_compiled or getattr(pl_module.net, "_compiled_call_impl", None):
             pl_module.is_to_be_compiled = False
+            pl_module.net._compiled_call_impl = None  # noqa: SLF001 -- torch has no word for it
             log.warning("hook    model.compile is switched off: compiled code calls no hooks")
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -239,7 +241,7 @@ class SmdebugHook(Callback):
         is_resumed = bool(trainer.ckpt_path)
         if self._file:
             if is_resumed:
-                clear_ended(Path(str(config.get("LocalPath"))))
+                clear_ended(Path(config.get("LocalPath", JOB_DIR)))
             return config
         out_dir = self._out_dir or str(Path(trainer.default_root_dir, SMDEBUG))
         if not out_dir.startswith("s3://"):
@@ -252,7 +254,8 @@ def _make_room(folder: Path, *, is_resumed: bool, is_ours: bool) -> None:
     if not (is_resumed or is_ours) and any((folder / name).exists() for name in _TRIAL):
         msg = f"diagnose.hook.out_dir={folder} holds a trial already: name another folder."
         raise UserError(msg)
-    clear_ended(folder)
-    if not is_resumed:
+    # A folder of that name in the working directory, where a Trainer of one's own writes, may be anything.
+    is_trial = clear_ended(folder) or any(folder.glob("collections/*/worker_*_collections.json"))
+    if is_trial and not is_resumed:
         for name in _TRIAL:
             shutil.rmtree(folder / name, ignore_errors=True)

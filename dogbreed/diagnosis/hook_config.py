@@ -16,6 +16,8 @@ from dogbreed.errors import UserError, did_you_mean
 
 # Where smdebug itself looks.
 FILE_VARIABLE, JOB_FILE = "SMDEBUG_CONFIG_FILE_PATH", "/opt/ml/input/config/debughookconfig.json"
+# Where a job's trial goes that names no place.
+JOB_DIR = "/opt/ml/output/tensors"
 HOOK, COLLECTIONS = "HookParameters", "CollectionConfigurations"
 NAME, PARAMETERS = "CollectionName", "CollectionParameters"
 # smdebug knows regular expressions for these.

@@ -8,7 +8,6 @@ that is saved is made.
 from __future__ import annotations
 
 import atexit
-import contextlib
 import importlib
 import json
 import tempfile
@@ -153,8 +152,9 @@ class Recorder:
         self._agent.set_hook(None)
 
 
-def clear_ended(folder: Path) -> None:
-    """Let a trial that has ended, or whose process was killed, go on in its folder."""
-    for name in ("training_job_end.ts", "claim.smd"):
-        with contextlib.suppress(FileNotFoundError):
-            (folder / name).unlink()
+def clear_ended(folder: Path) -> bool:
+    """Let a trial that has ended, or whose process was killed, go on in its folder; say whether it was such a one."""
+    marks = [folder / name for name in ("training_job_end.ts", "claim.smd") if (folder / name).exists()]
+    for mark in marks:
+        mark.unlink()
+    return bool(marks)

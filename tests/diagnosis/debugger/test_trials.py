@@ -243,6 +243,10 @@ def test_two_hooks_at_once(tree, tmp_path):
 def test_another_folder(tree, tmp_path):
     fit(tmp_path, tree, every_step(out_dir=str(tmp_path / "mine")), epochs=1)
     assert not (tmp_path / "smdebug").exists()
+    (tmp_path / "smdebug" / "index").mkdir(parents=True)  # a Trainer of one's own may write where anything is
+    (tmp_path / "smdebug" / "index" / "kept").touch()
+    fit(tmp_path, tree, every_step(), epochs=1)
+    assert (tmp_path / "smdebug" / "index" / "kept").exists()
     with pytest.raises(UserError, match=r"^diagnose.hook.out_dir=.*/mine holds a trial already: name another"):
         fit(tmp_path, tree, every_step(out_dir=str(tmp_path / "mine")), epochs=1)
 
