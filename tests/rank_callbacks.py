@@ -9,6 +9,8 @@ from pathlib import Path
 import torch
 from lightning.pytorch.callbacks import Callback
 
+from dogbreed.diagnosis import Finding, Rule
+from dogbreed.diagnosis.observations import StepLoss
 from dogbreed.distributed import any_rank, from_all, is_main, world
 from dogbreed.errors import UserError
 
@@ -86,3 +88,10 @@ class Trouble(Callback):
             raise UserError(msg)
         msg = "out of luck"
         raise RuntimeError(msg)
+
+
+class AfterThree(Rule):
+    """Does not like the third step."""
+
+    def look(self, seen):
+        return Finding(seen.step, "a third step") if isinstance(seen, StepLoss) and seen.step == 3 else None

@@ -41,7 +41,8 @@ NUM_VALUES = 4096
 class Monitor(Callback):
     """Look at gradients, weights, updates, activations, losses, inputs and times; let rules judge them.
 
-    Of several ranks, the main one looks; gradients and weights are the same on all of them.
+    Of several ranks, the main one looks: gradients and weights are the same on all of them, losses, inputs and
+    activations are those of its own pictures.
 
     Args:
         rules: By the name that ``diagnosis.json`` gives them.

@@ -50,6 +50,18 @@ def test_two_processes_learn_what_one_learns(recipe, odd_tree, weights, tmp_path
     assert len([line for line in lines if line.startswith("run ")]) == 1
 
 
+def test_rules_stop_both_processes(odd_tree, tmp_path):
+    more = ("+diagnose.rules.mine._target_=rank_callbacks.AfterThree", "diagnose.on_issue=stop", "trainer.devices=2")
+    run = fit_run(compose(options(odd_tree, *more, "trainer.max_epochs=9")), tmp_path / "run")
+    (epoch,) = rows_of(tmp_path / "run" / "metrics.csv")  # whose end both wait for
+    steps = rows_of(tmp_path / "run" / "steps.csv")
+    assert [int(row["step"]) for row in steps] == list(range(1, int(epoch["step"]) + 1))
+    found = {row["name"]: row for row in json.loads((tmp_path / "run" / "diagnosis.json").read_text())}
+    assert (found["mine"]["verdict"], found["mine"]["count"]) == ("issue", 1)
+    assert found["exploding_tensor"]["verdict"] == "ok"
+    assert "test/acc_top1" in run.metrics
+
+
 def test_unfrozen_statistics_agree_and_every_picture_counts_once(odd_tree, tmp_path):
     more = ("finetune=full", "finetune.batchnorm=train", "model.dropout=0.2", "trainer.devices=2")
     result = fit_run(
