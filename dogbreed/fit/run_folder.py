@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from dogbreed.errors import FinalError, UserError, sentence_of
 from dogbreed.files import disk_errors, read_json, remove_unfinished, write_json
-from dogbreed.fit.lock import hold_folder, release_folder, take_lock
+from dogbreed.lock import hold_folder, release_folder, take_lock
 from dogbreed.fit.names import BEST, CHECKPOINTS, FINISHED, LAST, RUN_JSON, RUN_LOCK
 from dogbreed.machine import describe_machine, source_revision, versions
 

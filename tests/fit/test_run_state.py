@@ -8,7 +8,7 @@ import pytest
 from helpers import compose_quick
 
 from dogbreed import UserError, fit_run
-from dogbreed.fit.lock import RunLock
+from dogbreed.lock import RunLock
 from dogbreed.fit.run_folder import RunFolder
 
 

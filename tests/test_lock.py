@@ -11,10 +11,10 @@ import threading
 
 import pytest
 
-from dogbreed.fit.lock import LockedError, RunLock, hold_folder, release_folder, take_lock
+from dogbreed.lock import LockedError, RunLock, hold_folder, release_folder, take_lock
 
 HOLD = (
-    "import sys, pathlib; from dogbreed.fit.lock import RunLock; "
+    "import sys, pathlib; from dogbreed.lock import RunLock; "
     "lock = RunLock(pathlib.Path(sys.argv[1])); print('held', flush=True); sys.stdin.read()"
 )
 
@@ -68,7 +68,7 @@ def test_another_machines_lock_is_not_judged_from_here(tmp_path):
 
 
 FORK = (
-    "import os, sys, pathlib, time; from dogbreed.fit.lock import RunLock, hold_folder; "
+    "import os, sys, pathlib, time; from dogbreed.lock import RunLock, hold_folder; "
     "path = pathlib.Path(sys.argv[1]); "
     "lock = RunLock(path), hold_folder(path.parent); child = os.fork() or time.sleep(60); "
     "time.sleep(0.3); print(child, flush=True); sys.stdin.read()"
