@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 # Units of the drawing: about one CSS pixel where two charts stand side by side.
 WIDTH, HEIGHT = 440, 236
 LEFT, RIGHT, TOP, BOTTOM = 50, 12, 12, 40
-FONT = 11
+FONT = 12
 LOG_RANGE = 1000.0
 
 # Names of CSS variables of the page, each with the colour that stands for it while matplotlib draws.
@@ -36,6 +36,8 @@ COLORS = (
 )
 _STAND_INS = {name: f"#fe{place:02x}01" for place, name in enumerate(COLORS)}
 _VARIABLES = {stand_in: f"var(--{name})" for name, stand_in in _STAND_INS.items()}
+# But for opacities, which would lose half of what they say.
+_LONG_NUMBER = re.compile(r"(?<!opacity: )(?<![\d.])(\d+\.\d)\d+")
 
 
 def color(name: str) -> str:
@@ -79,9 +81,7 @@ class Chart:
     def band(self, x: Numbers, low: Numbers, high: Numbers, name: str, alpha: float = 0.25) -> None:
         """Fill between two lines."""
         is_there = np.isfinite(low) & np.isfinite(high)
-        self.axes.fill_between(
-            x[is_there], low[is_there], high[is_there], color=color(name), alpha=alpha, linewidth=0
-        )
+        self.axes.fill_between(x[is_there], low[is_there], high[is_there], color=color(name), alpha=alpha, linewidth=0)
 
     def point_tips(self, x: Numbers, y: Numbers, texts: Sequence[str]) -> None:
         """Let points tell something."""
@@ -131,6 +131,10 @@ class Chart:
 
     def _label_axes(self) -> None:
         """Write ticks the way the rest of the page writes numbers."""
+        from matplotlib.ticker import MaxNLocator
+
+        if self.axes.yaxis.get_major_locator().__class__.__name__ == "AutoLocator":
+            self.axes.yaxis.set_major_locator(MaxNLocator(nbins=5, steps=[1, 2, 2.5, 5, 10]))
         for axis in (self.axes.xaxis, self.axes.yaxis):
             if axis.get_major_formatter().__class__.__name__ in ("ScalarFormatter", "LogFormatterSciNotation"):
                 axis.set_major_formatter(lambda value, _: number(float(f"{value:.10g}")).replace("-", "−"))
@@ -156,7 +160,7 @@ def _tidy(drawing: str) -> str:
     own = f"c{zlib.crc32(drawing.encode()):x}-"
     drawing = re.sub(r"<!--.*?-->\n?", "", drawing, flags=re.S)
     drawing = re.sub(r"#[0-9a-f]{6}", lambda found: _VARIABLES.get(found[0], found[0]), drawing)
-    drawing = re.sub(r"(?<!opacity: )(?<![\d.])(\d+\.\d)\d+", r"\1", drawing)
+    drawing = re.sub(r"<[^>]*>", lambda tag: _LONG_NUMBER.sub(r"\1", tag[0]), drawing)  # in tags, not in what is read
     drawing = re.sub(r'font-family: [^;"]*; ?', "", drawing)
     drawing = re.sub(r' transform="rotate\(-0 [^)]*\)"', "", drawing)
     drawing = re.sub(r'<g id="[^"]*"/>\n?', "", drawing)

@@ -35,7 +35,9 @@ class CurveVerdict:
 def judge_curves(
     train_loss: Numbers, val_loss: Numbers, val_accuracy: Numbers, num_classes: int | None = None
 ) -> CurveVerdict:
-    """Say what the losses of epochs mean. The first of these that holds:
+    """Say what the losses of epochs mean.
+
+    It is the first of these that holds:
 
     - *diverging*: the last training loss is no finite number, or more than 10 % above the first;
     - *not learning*: the best validation accuracy is within 5 % of the way from guessing to perfection, and the
@@ -55,7 +57,8 @@ def judge_curves(
     """
     trained = train_loss[~np.isnan(train_loss)] if len(train_loss) else train_loss
     if len(train_loss) and (not math.isfinite(train_loss[-1]) or train_loss[-1] > GROWN * trained[0]):
-        words = f"the training loss went from {number(trained[0] if len(trained) else None)} to {number(train_loss[-1])}"
+        first = number(float(trained[0])) if len(trained) else "its beginning"
+        words = f"the training loss went from {first} to {number(float(train_loss[-1]))}"
         return CurveVerdict("diverging", f"Diverging: {words}. Lower optim.lr, or warm up for longer.", "bad")
     stuck = _stuck(trained, val_accuracy, num_classes)
     if stuck:
@@ -65,6 +68,20 @@ def judge_curves(
         words = "Too short to say: it takes two epochs with validation to see where the curves go."
         return CurveVerdict("too short", words, "busy")
     return _overfitting(train_loss, val_loss, epochs) or _end(val_loss[epochs])
+
+
+def judge_steps(losses: Numbers) -> CurveVerdict:
+    """Say what losses mean before an epoch is over: *diverging*, by thirds of the steps, or *too short*.
+
+    Args:
+        losses: A value a step.
+    """
+    thirds = [part[~np.isnan(part)] for part in np.array_split(losses, 3)] if len(losses) >= 3 else []
+    means = [float(part.mean()) if len(part) else math.nan for part in thirds]
+    if means and means[-1] > GROWN * means[0]:
+        words = f"within the first epoch the loss went from {number(losses[0])} to {number(losses[-1])}"
+        return CurveVerdict("diverging", f"Diverging: {words}. Lower optim.lr, or warm up for longer.", "bad")
+    return CurveVerdict("too short", "Too short to say: no epoch has finished yet.", "busy")
 
 
 def _stuck(trained: Numbers, val_accuracy: Numbers, num_classes: int | None) -> str:
@@ -91,8 +108,8 @@ def _overfitting(train_loss: Numbers, val_loss: Numbers, epochs: Integers) -> Cu
         return None
     sentence = (
         f"Overfitting: the validation loss was lowest in epoch {best + 1} ({number(values[lowest])}) and has risen to "
-        f"{number(values[-1])}, while the training loss fell on. The weights that are kept are those of the best epoch; "
-        "more pictures or stronger augment= and a higher optim.weight_decay push that point back."
+        f"{number(values[-1])}, while the training loss fell on. The weights that are kept are those of the best "
+        "epoch; more pictures or stronger augment= and a higher optim.weight_decay push that point back."
     )
     return CurveVerdict("overfitting", sentence, "bad")
 

@@ -50,8 +50,7 @@ def draw_epochs(epochs: Table, metric: str, title: str, *, is_share: bool = Fals
     chart, x = Chart(f"{title} over the epochs", "epoch"), epochs.numbers("epoch")
     for split, name, values in series:
         chart.line(x, values, split, marks=len(x) <= MAX_MARKS)
-        write = percent if is_share else number
-        _tips(chart, x, values, [f"epoch {at:.0f}, {name}: {write(value)}" for at, value in zip(x, values, strict=True)])
+        _tips(chart, x, values, [f"epoch {at:.0f}, {name}: " for at in x], percent if is_share else number)
     chart.whole_steps()
     if is_share:
         chart.as_percent()
@@ -74,7 +73,7 @@ def draw_rates(epochs: Table) -> Figure | None:
     for place, (rates, group) in enumerate(list(groups.items())[:NUM_SERIES], start=1):
         values = np.array(rates)
         chart.line(x, values, f"series-{place}", marks=len(x) <= MAX_MARKS)
-        _tips(chart, x, values, [f"epoch {at:.0f}, {group}: {number(rate)}" for at, rate in zip(x, values, strict=True)])
+        _tips(chart, x, values, [f"epoch {at:.0f}, {group}: " for at in x], number)
         legend.append((group, f"series-{place}"))
     chart.whole_steps()
     rest = f"{len(groups) - NUM_SERIES} more groups are not shown." if len(groups) > NUM_SERIES else ""
@@ -111,7 +110,9 @@ def draw_histogram(times: StepTimes) -> Figure:
     for left, right, amount in zip(edges[:-1], edges[1:], counts, strict=True):
         if amount:
             end = f"{duration(right)}" if right < edges[-1] else "longer"
-            chart.box_tip(scale * left, scale * right, 0, amount, f"{duration(left)} to {end}: {count(int(amount), 'step')}")
+            chart.box_tip(
+                scale * left, scale * right, 0, amount, f"{duration(left)} to {end}: {count(int(amount), 'step')}"
+            )
     for at, name in ((times.mean, "ink"), (times.limit, "bad")):
         chart.axes.axvline(scale * at, color=color(name), linewidth=1.5, linestyle=(0, (4, 3)))
     legend = ((f"mean {duration(times.mean)}", "ink"), (f"mean + 3σ {duration(times.limit)}", "bad"))
@@ -168,7 +169,7 @@ def draw_cores(usage: Usage) -> Figure | None:
     if np.isfinite(waits.mean).any():
         chart.line(waits.x, waits.mean, "series-2", width=1.5)
         legend.append(("waiting for disks", "series-2"))
-    _tips(chart, mean.x, mean.mean, [f"{at:.0f} s: {percent(value)} busy" for at, value in zip(mean.x, mean.mean, strict=True)])
+    _tips(chart, mean.x, mean.mean, [f"{at:.0f} s: " for at in mean.x], percent)
     chart.as_percent()
     return Figure(f"{count(usage.cores_NC.shape[1], 'core')} over time", chart.svg(), tuple(legend))
 
@@ -192,8 +193,7 @@ def draw_gpus(usage: Usage, values: Mapping[str, Numbers], title: str) -> Figure
     for place, (name, shares) in enumerate(list(values.items())[:NUM_SERIES], start=1):
         thinned = thin(usage.seconds, shares, NUM_BUCKETS)
         chart.line(thinned.x, thinned.mean, f"series-{place}")
-        _tips(chart, thinned.x, thinned.mean,
-              [f"{at:.0f} s, {name}: {percent(value)}" for at, value in zip(thinned.x, thinned.mean, strict=True)])  # fmt: skip
+        _tips(chart, thinned.x, thinned.mean, [f"{at:.0f} s, {name}: " for at in thinned.x], percent)
         legend.append((name, f"series-{place}"))
     chart.as_percent()
     return Figure(title, chart.svg(), tuple(legend))
@@ -232,24 +232,25 @@ def draw_compared(title: str, curves: Sequence[tuple[str, str, Numbers, Numbers]
     write = percent if is_share else number
     for name, variable, x, y in curves:
         chart.line(x, y, variable, marks=len(x) <= MAX_MARKS // 2)
-        _tips(chart, x, y, [f"{name}, epoch {at:.0f}: {write(value)}" for at, value in zip(x, y, strict=True)])
+        _tips(chart, x, y, [f"{name}, epoch {at:.0f}: " for at in x], write)
     chart.whole_steps()
     if is_share:
         chart.as_percent()
     else:
         chart.log_if_wide(*(y for *_, y in curves))
-    return Figure(title, chart.svg(), tuple((name, variable) for name, variable, *_ in curves))
+    return Figure(
+        title, chart.svg(), tuple((name, variable) for name, variable, *_ in reversed(curves) if variable != "muted")
+    )
 
 
 def _range(chart: Chart, thinned: Thinned, name: str, write: Callable[[float], str], at: str = "step {:.0f}") -> None:
     """Draw a line of means, in a band from the smallest to the largest value of each bucket."""
     chart.band(thinned.x, thinned.low, thinned.high, name)
     chart.line(thinned.x, thinned.mean, name, width=1.6)
-    _tips(chart, thinned.x, thinned.mean,
-          [f"{at.format(x)}: {write(y)}" for x, y in zip(thinned.x, thinned.mean, strict=True)])  # fmt: skip
+    _tips(chart, thinned.x, thinned.mean, [f"{at.format(x)}: " for x in thinned.x], write)
 
 
-def _tips(chart: Chart, x: Numbers, y: Numbers, texts: Sequence[str]) -> None:
-    """Let some of the points, spread over all, say what they are."""
+def _tips(chart: Chart, x: Numbers, y: Numbers, begins: Sequence[str], write: Callable[[float], str]) -> None:
+    """Let some of the points, spread over all, say where they are and what they are."""
     chosen = np.unique(np.linspace(0, len(x) - 1, min(len(x), MAX_TIPS)).astype(np.int64))
-    chart.point_tips(x[chosen], y[chosen], [texts[place] for place in chosen])
+    chart.point_tips(x[chosen], y[chosen], [f"{begins[place]}{write(float(y[place]))}" for place in chosen])

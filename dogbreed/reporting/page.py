@@ -27,6 +27,7 @@ class Entry:
 
 
 CONTENTS = (
+    Entry("findings", "Findings"),
     Entry("curves", "Learning curves"),
     Entry("rules", "Rules"),
     Entry("steps", "Steps"),

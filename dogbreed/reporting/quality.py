@@ -96,7 +96,9 @@ class Calibration:
             return f"{begin}: when it says 90 %, it is right about 9 times in 10."
         if abs(gap) < 0.5 * self.error:
             return f"{begin}: too sure in places, not sure enough in others; few pictures alone make for some of it."
-        return f"{begin}: on the whole it is {'surer than it should be' if gap > 0 else 'right more often than it says'}."
+        return (
+            f"{begin}: on the whole it is {'surer than it should be' if gap > 0 else 'right more often than it says'}."
+        )
 
 
 def confusion_of(cells: Table | None, split: str) -> Confusion | None:
@@ -132,7 +134,9 @@ def calibration_of(predictions: Table | None, split: str) -> Calibration | None:
         return None
     own = predictions.where("split", split)
     sure_N = own.numbers("probability")
-    right_N = np.array([label == answer for label, answer in zip(own.texts("label"), own.texts("predicted"), strict=True)])
+    right_N = np.array(
+        [label == answer for label, answer in zip(own.texts("label"), own.texts("predicted"), strict=True)]
+    )
     is_there = (sure_N >= 0) & (sure_N <= 1)
     if not is_there.any():
         return None

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from dogbreed.reporting import drawing
-from dogbreed.reporting.curves import CurveVerdict, judge_curves
+from dogbreed.reporting.curves import CurveVerdict, judge_curves, judge_steps
 from dogbreed.reporting.drawing import Figure
 from dogbreed.reporting.quality import (
     Calibration,
@@ -133,13 +133,13 @@ def curves_part(run: Run) -> CurvesPart:
     figures: list[Figure | None] = []
     verdict = None
     if run.epochs and len(run.epochs):
-        verdict = judge_curves(
-            *(run.epochs.numbers(name) for name in ("train/loss", "val/loss", "val/acc_top1")), run.num_classes
-        )
+        train_loss, val_loss, val_accuracy = map(run.epochs.numbers, ("train/loss", "val/loss", "val/acc_top1"))
+        verdict = judge_curves(train_loss, val_loss, val_accuracy, run.num_classes)
         figures.append(drawing.draw_epochs(run.epochs, "loss", "Loss"))
         figures.append(drawing.draw_epochs(run.epochs, "acc_top1", "Accuracy (top-1)", is_share=True))
         figures.append(drawing.draw_rates(run.epochs))
     if run.steps:
+        verdict = verdict or judge_steps(run.steps.numbers("loss"))
         figures.append(drawing.draw_step_losses(run.steps))
     return CurvesPart(verdict, [figure for figure in figures if figure])
 
@@ -223,7 +223,7 @@ def quality_part(run: Run) -> QualityPart | None:
 
 
 def _heat_map(confusion: Confusion) -> str:
-    """Draw the matrix, a pixel a cell, as a PNG to put into a page; its shades are transparencies, for any background."""
+    """Draw the matrix, a pixel a cell, as a PNG in a data URI; its shades are transparencies, for any background."""
     from PIL import Image
 
     share_KK, num_classes = confusion.share_KK, len(confusion.names)
@@ -268,7 +268,7 @@ def model_words(run: Run) -> str:
     parts = [
         str(run.setting("model", "architecture") or ""),
         f"{run.setting('model', 'input_size_px')} px" if run.setting("model", "input_size_px") else "",
-        count(classes, "class").replace("classs", "classes") if classes else "",
+        count(classes, "class") if classes else "",
         count(steps, "step") if steps else "",
         ", ".join(_names(run.about("machine").get("gpus"))) or "on the CPU" if run.about("machine") else "",
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -73,7 +74,7 @@ def thin(x: Numbers, y: Numbers, num_buckets: int) -> Thinned:
     y = np.where(np.isfinite(y), y, np.nan)
     num_buckets = max(1, min(num_buckets, len(y)))
     edges = np.linspace(0, len(y), num_buckets + 1).astype(np.int64)
-    pairs = [slice(low, high) for low, high in zip(edges[:-1], edges[1:], strict=True) if high > low]
+    pairs = [slice(low, high) for low, high in itertools.pairwise(edges) if high > low]
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "All-NaN|Mean of empty", RuntimeWarning)
         columns = [[float(of(values[part])) for part in pairs]
@@ -128,5 +129,5 @@ def phase_sentence(share: Mapping[str, float]) -> str:
     }
     worst = max(extra, key=lambda phase: share.get(phase, 0.0))
     if share.get(worst, 0.0) < 0.1:
-        return f"{begin}, next to nothing was lost."
+        return f"{begin}; none of the rest took a tenth."
     return f"{begin}, {100 * share[worst]:.0f} % into {extra[worst]}."

@@ -82,12 +82,13 @@ def loader_advice(
         elif wait_share is not None and wait_share > WAITS and num_workers < num_cpus - 1:
             words += (
                 f" Training waited {100 * wait_share:.0f} % of its time and cores are free: try "
-                f"data.num_workers={min(num_cpus - 1, max(1, 2 * num_workers))}, or keep decoded pictures (data.cache=auto)."
+                f"data.num_workers={min(num_cpus - 1, max(1, 2 * num_workers))}, or keep decoded pictures "
+                "(data.cache=auto)."
             )
         elif wait_share is not None and wait_share > WAITS:
             words += (
-                f" Training waited {100 * wait_share:.0f} % of its time for pictures and no core is left for more loaders: "
-                "keep decoded pictures (data.cache=auto), or take smaller ones."
+                f" Training waited {100 * wait_share:.0f} % of its time for pictures and no core is left for more "
+                "loaders: keep decoded pictures (data.cache=auto), or take smaller ones."
             )
         elif wait_share is not None:
             words += f" Training waited {100 * wait_share:.0f} % of its time for pictures: loading keeps up."
@@ -102,7 +103,8 @@ def loader_advice(
 
 def _one_after_the_other(seconds: Numbers) -> Numbers:
     jumps = np.diff(seconds, prepend=seconds[:1])
-    return np.cumsum(np.where(jumps < 0, 0.0, jumps)) + seconds[0]
+    lasting: Numbers = np.cumsum(np.where(jumps < 0, 0.0, jumps)) + seconds[0]
+    return lasting
 
 
 def _place(name: str) -> int:

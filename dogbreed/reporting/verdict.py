@@ -40,6 +40,11 @@ class Headline:
     tone: str
     state: str
 
+    @property
+    def state_tone(self) -> str:
+        """The tone of the state alone: a run can end well and have learned nothing."""
+        return {"completed": "good", "failed": "bad", "died": "bad"}.get(self.state, "busy")
+
 
 @dataclass(frozen=True)
 class WorstFinding:

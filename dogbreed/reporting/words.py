@@ -22,8 +22,8 @@ def number(value: float | None) -> str:
     """Write a number with four significant digits.
 
     Example:
-        >>> [number(value) for value in (0.123456, 12345.6, 3.0, 1e-7, None)]
-        ['0.1235', '12,346', '3', '1e-07', '–']
+        >>> [number(value) for value in (0.123456, 12345.6, 3.0, 1e-7, 2.5e19, None)]
+        ['0.1235', '12,346', '3', '1e-7', '2.5e19', '–']
     """
     if value is None or math.isnan(value):
         return "–"
@@ -31,7 +31,7 @@ def number(value: float | None) -> str:
         return "∞" if value > 0 else "−∞"
     if 1000 <= abs(value) < 1e7:
         return f"{value:,.0f}"
-    return f"{value:.4g}"
+    return re.sub(r"e([+-])0*", lambda found: "e" if found[1] == "+" else "e-", f"{value:.4g}")
 
 
 def duration(seconds: float | None) -> str:
@@ -39,7 +39,7 @@ def duration(seconds: float | None) -> str:
 
     Example:
         >>> [duration(value) for value in (0.00042, 0.0424, 4.24, 95, 7300, None)]
-        ['0.42 ms', '42 ms', '4.2 s', '1 min 35 s', '2 h 2 min', '–']
+        ['0.42 ms', '42 ms', '4.2 s', '1 min 35 s', '2 h 1 min', '–']
     """
     if seconds is None or not math.isfinite(seconds):
         return "–"
@@ -58,18 +58,19 @@ def count(amount: int, what: str) -> str:
     """Count things in words.
 
     Example:
-        >>> count(1, "step"), count(2000, "step")
-        ('1 step', '2,000 steps')
+        >>> count(1, "step"), count(2000, "step"), count(3, "class")
+        ('1 step', '2,000 steps', '3 classes')
     """
-    return f"{amount:,} {what}{'' if amount == 1 else 's'}"
+    ending = "" if amount == 1 else "es" if what.endswith("s") else "s"
+    return f"{amount:,} {what}{ending}"
 
 
 def odds(share: float) -> str:
     """Say how often something is right so that one can picture it.
 
     Example:
-        >>> odds(0.81), odds(0.973), odds(0.02), odds(1.0), odds(0.0)
-        ('right about 4 times in 5', 'wrong about 1 time in 37', 'right about 1 time in 50', 'always right', 'never right')
+        >>> odds(0.81), odds(0.973), odds(0.02), odds(1.0)
+        ('right about 4 times in 5', 'wrong about 1 time in 37', 'right about 1 time in 50', 'always right')
     """
     if share >= 1 or share <= 0:
         return "always right" if share >= 1 else "never right"
