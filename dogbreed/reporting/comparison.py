@@ -18,7 +18,7 @@ from dogbreed.reporting import drawing
 from dogbreed.reporting.page import REPORT, Entry, render
 from dogbreed.reporting.run import Run, holds_run, load_run
 from dogbreed.reporting.verdict import Headline, headline
-from dogbreed.reporting.words import duration, number, percent
+from dogbreed.reporting.words import duration, number, percent, setting
 
 SWEEP_JSON, SWEEP_HTML, COMPARISON_HTML = "sweep.json", "sweep.html", "comparison.html"
 # Metrics in the order of their columns, with how they are written.
@@ -34,6 +34,7 @@ _COLUMNS = (
 )
 _SMALLER_IS_BETTER = ("loss", "ece", "seconds", "peak_memory_gb", "data_wait_share")
 NUM_COLORS = 8
+MISSING = object()
 MAX_RUNS_AS_COLUMNS = 6
 CONTENTS = (Entry("results", "Results"), Entry("curves", "Validation curves"), Entry("differences", "Differences"))
 
@@ -150,11 +151,11 @@ def result_table(contestants: Sequence[Contestant]) -> tuple[list[str], list[lis
 def differing_keys(configs: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
     """Return the values of those keys, written with dots, that are not the same in all configurations.
 
-    What a configuration does not have is None there. Lists are compared whole.
+    What a configuration does not have is `MISSING` there. Lists are compared whole.
     """
     flat = [dict(_flatten(config)) for config in configs]
     keys = dict.fromkeys(key for values in flat for key in values)
-    found = {key: [values.get(key) for values in flat] for key in keys}
+    found = {key: [values.get(key, MISSING) for values in flat] for key in keys}
     return {key: values for key, values in found.items() if any(value != values[0] for value in values)}
 
 
@@ -262,7 +263,7 @@ def _differences(contestants: Sequence[Contestant]) -> tuple[list[str], list[tup
     """Return headings and rows: a row a key, or a row a run where there are many runs."""
     found = differing_keys([one.run.config for one in contestants])
     names = [one.name for one in contestants]
-    written = {key: ["–" if value is None else str(value) for value in values] for key, values in found.items()}
+    written = {key: ["–" if value is MISSING else setting(value) for value in values] for key, values in found.items()}
     if len(contestants) <= MAX_RUNS_AS_COLUMNS or not written:
         return names, list(written.items())
     return list(written), list(zip(names, map(list, zip(*written.values(), strict=True)), strict=True))

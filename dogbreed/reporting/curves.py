@@ -22,7 +22,8 @@ class CurveVerdict:
     """What the curves mean.
 
     Args:
-        kind: ``diverging``, ``not learning``, ``overfitting``, ``still improving``, ``converging`` or ``too short``.
+        kind: ``diverging``, ``not learning``, ``overfitting``, ``unsteady``, ``still improving``, ``converging`` or
+            ``too short``.
         sentence: The same with numbers, and what to do.
         tone: ``good``, ``bad`` or ``busy``.
     """
@@ -45,6 +46,7 @@ def judge_curves(
     - *too short*: fewer than two epochs have been validated;
     - *overfitting*: the validation loss ends 5 % or more above its lowest, which is two epochs ago or more, and the
       training loss has fallen since;
+    - *unsteady*: it ends as far above its lowest, but that was only now, or the training loss rises, too;
     - *still improving*: within the last quarter of the epochs, one at least, the lowest validation loss has fallen by
       more than 2 %;
     - *converging* otherwise.
@@ -67,7 +69,7 @@ def judge_curves(
     if len(epochs) < 2:
         words = "Too short to say: it takes two epochs with validation to see where the curves go."
         return CurveVerdict("too short", words, "busy")
-    return _overfitting(train_loss, val_loss, epochs) or _end(val_loss[epochs])
+    return _rising(train_loss, val_loss, epochs) or _end(val_loss[epochs])
 
 
 def judge_steps(losses: Numbers) -> CurveVerdict:
@@ -99,13 +101,20 @@ def _stuck(trained: Numbers, val_accuracy: Numbers, num_classes: int | None) -> 
     )
 
 
-def _overfitting(train_loss: Numbers, val_loss: Numbers, epochs: Integers) -> CurveVerdict | None:
+def _rising(train_loss: Numbers, val_loss: Numbers, epochs: Integers) -> CurveVerdict | None:
     values = val_loss[epochs]
     lowest = int(np.argmin(values))
     best, last = int(epochs[lowest]), int(epochs[-1])
     rose = values[-1] >= OVERFIT * values[lowest] and values[-1] > 0
-    if not rose or last - best < OVERFIT_EPOCHS or not train_loss[last] < train_loss[best]:
+    if not rose:
         return None
+    if last - best < OVERFIT_EPOCHS or not train_loss[last] < train_loss[best]:
+        sentence = (
+            f"Unsteady: the validation loss was {number(values[lowest])} in epoch {best + 1} and is "
+            f"{number(values[-1])} now. A few epochs more show whether that is noise or overfitting; a lower optim.lr "
+            "makes for less noise."
+        )
+        return CurveVerdict("unsteady", sentence, "busy")
     sentence = (
         f"Overfitting: the validation loss was lowest in epoch {best + 1} ({number(values[lowest])}) and has risen to "
         f"{number(values[-1])}, while the training loss fell on. The weights that are kept are those of the best "

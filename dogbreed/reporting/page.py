@@ -100,6 +100,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    writers = (words.percent, words.number, words.duration, words.count, words.capitalize_first, sections.data_uri)
+    writers = (words.percent, words.number, words.duration, words.count, words.setting, words.capitalize_first,
+               sections.data_uri)  # fmt: skip
     environment.filters.update({writer.__name__: writer for writer in writers})
     return environment

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -250,6 +251,7 @@ def facts_of(run: Run) -> list[tuple[str, list[tuple[str, str]]]]:
     """List where, when and with what it ran, in groups of names and values."""
     record = run.record
     times = [(key, record.get(key)) for key in ("started", "finished", "source_revision")]
+    times[:2] = [(key, str(value).replace("T", " ", 1) if value else None) for key, value in times[:2]]
     times.insert(2, ("took", duration(seconds) if isinstance(seconds := record.get("seconds"), (int, float)) else None))
     groups = [("run", [("folder", run.name), ("state", run.state), *times]),
               ("machine", list(run.about("machine").items())),
@@ -270,16 +272,14 @@ def model_words(run: Run) -> str:
         f"{run.setting('model', 'input_size_px')} px" if run.setting("model", "input_size_px") else "",
         count(classes, "class") if classes else "",
         count(steps, "step") if steps else "",
-        ", ".join(_names(run.about("machine").get("gpus"))) or "on the CPU" if run.about("machine") else "",
+        _plain(run.about("machine").get("gpus")) or "on the CPU" if run.about("machine") else "",
     ]
     return " · ".join(part for part in parts if part)
 
 
-def _names(value: Any) -> list[str]:
-    return [str(item) for item in value] if isinstance(value, list) else []
-
-
 def _plain(value: Any) -> str:
+    """Write a fact: machines with eight of the same name it once."""
     if isinstance(value, (list, tuple)):
-        return ", ".join(map(str, value))
-    return number(value) if isinstance(value, float) else str(value)
+        amounts = Counter(map(str, value))
+        return ", ".join(name if amount == 1 else f"{amount} × {name}" for name, amount in amounts.items())
+    return number(value) if isinstance(value, float) else "" if value is None else str(value)

@@ -77,13 +77,15 @@ class Reader:
         """
 
         def parse(content: bytes) -> Table:
+            if not content.strip():  # of no rows nobody knows the columns
+                return Table({})
             table, num_bad = _parse_table(content.decode("utf-8", "surrogateescape"), numbers, texts)
             if num_bad:
                 self.problems.append(f"{name}: {num_bad} rows cannot be read and are left out.")
             return table
 
         found = self._read(name, parse)
-        return found if isinstance(found, Table) else None
+        return found if isinstance(found, Table) and found.columns else None
 
     def object(self, name: str) -> dict[str, Any]:
         """Read a JSON object; empty where there is none or it cannot be read."""

@@ -82,7 +82,7 @@ def loader_advice(
         elif wait_share is not None and wait_share > WAITS and num_workers < num_cpus - 1:
             words += (
                 f" Training waited {100 * wait_share:.0f} % of its time and cores are free: try "
-                f"data.num_workers={min(num_cpus - 1, max(1, 2 * num_workers))}, or keep decoded pictures "
+                f"data.num_workers={min(num_cpus - 1, max(4, 2 * num_workers))}, or keep decoded pictures "
                 "(data.cache=auto)."
             )
         elif wait_share is not None and wait_share > WAITS:

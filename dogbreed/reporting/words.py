@@ -95,6 +95,20 @@ def capitalize_first(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
+def setting(value: object) -> str:
+    """Write a value of a configuration as configurations do.
+
+    Example:
+        >>> [setting(value) for value in (True, None, 1e-7, [0.1, "a"], "x")]
+        ['true', 'null', '1e-07', '[0.1, a]', 'x']
+    """
+    if isinstance(value, (list, tuple)):
+        return f"[{', '.join(map(setting, value))}]"
+    if value is None:
+        return "null"
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
 def printable(text: str) -> str:
     """Replace what is no text, the bytes of a file name that is no UTF-8.
 
