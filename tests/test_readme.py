@@ -62,7 +62,9 @@ def make_polyvore(root):
 
 
 def test_there_is_something_to_run():
-    assert {words[2] for words in COMMANDS} == {f"dogbreed.{name}" for name in ("train", "evaluate", "predict", "report", "pack")}
+    assert {words[2] for words in COMMANDS} == {
+        f"dogbreed.{name}" for name in ("train", "evaluate", "predict", "report", "pack")
+    }
     assert len(COMMANDS) >= 8
     assert set(SCRIPTS) == {"ImageDataModule", "fit_run", "polyvore"}
 

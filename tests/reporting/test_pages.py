@@ -10,7 +10,7 @@ import sys
 from html.parser import HTMLParser
 
 import pytest
-from helpers import compose_quick
+from helpers import QUICK, compose_quick
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -337,3 +337,13 @@ def test_comparing_needs_something_to_compare(tmp_path):
     (tmp_path / "1" / "run.json").write_text("{")
     with pytest.raises(UserError, match="None of the runs can be read"):
         write_comparison([tmp_path])
+
+
+def test_a_sweep_ends_with_its_page(cli, tree, tmp_path):
+    more = ("data=folder", f"data.root={tree}", "trainer.max_epochs=1", "report=true", "hydra.sweep.dir=sweep")
+    answer = cli("train", "-m", *QUICK, *more, "optim.lr=0.001,1e30")
+    assert answer.code == 0, answer.err
+    words = " ".join(Tags((tmp_path / "sweep" / "sweep.html").read_text()).text)
+    assert "Sweep sweep" in words
+    assert "optim.lr" in words
+    assert (tmp_path / "sweep" / "0" / "report.html").is_file()
