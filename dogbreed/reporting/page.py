@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -85,8 +86,9 @@ def render_run(run: Run) -> str:
 
 
 def render(template: str, **values: Any) -> str:
-    """Fill a template; bytes of names that are no text are replaced."""
-    return words.printable(_environment().get_template(template).render(**values))
+    """Fill a template; bytes of names that are no text are replaced, numbers and their percent signs stay together."""
+    page = words.printable(_environment().get_template(template).render(**values))
+    return re.sub(r"(?<=\d) %", "\u00a0%", page)
 
 
 @cache
@@ -100,7 +102,9 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    writers = (words.percent, words.number, words.duration, words.count, words.setting, words.capitalize_first,
-               sections.data_uri)  # fmt: skip
+    writers = (
+        *(words.percent, words.number, words.duration, words.count, words.setting),
+        *(words.breakable, words.capitalize_first, sections.data_uri),
+    )
     environment.filters.update({writer.__name__: writer for writer in writers})
     return environment

@@ -119,6 +119,8 @@ def tiles_of(run: Run) -> list[Tile]:
     if run.epochs and len(run.epochs):
         of = f"of {run.max_epochs}" if run.max_epochs else ""
         tiles.append(Tile("epochs", str(len(run.epochs)), of))
+    elif run.steps and len(run.steps):
+        tiles.append(Tile("steps", f"{len(run.steps):,}", "no epoch has finished"))
     seconds = metrics.get("seconds", run.record.get("seconds"))
     if isinstance(seconds, (int, float)):
         tiles.append(Tile("time", duration(seconds), _speed(metrics)))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import re
 
+from markupsafe import Markup, escape
+
 _NOT_TEXT = re.compile("[\ud800-\udfff]")
 
 
@@ -29,7 +31,7 @@ def number(value: float | None) -> str:
         return "–"
     if math.isinf(value):
         return "∞" if value > 0 else "−∞"
-    if 1000 <= abs(value) < 1e7:
+    if 1000 <= abs(value) < 1e6:
         return f"{value:,.0f}"
     return re.sub(r"e([+-])0*", lambda found: "e" if found[1] == "+" else "e-", f"{value:.4g}")
 
@@ -93,6 +95,16 @@ def capitalize_first(text: str) -> str:
         'Lower optim.lr in ResNet'
     """
     return text[:1].upper() + text[1:]
+
+
+def breakable(text: str) -> Markup:
+    """Escape a name and let it be broken where its parts end.
+
+    Example:
+        >>> str(breakable("test/long_name<b>"))
+        'test/<wbr>long_<wbr>name&lt;b&gt;'
+    """
+    return Markup(re.sub(r"([_/:.-]+)(?=\w)", r"\1<wbr>", str(escape(text))))  # noqa: S704 -- escaped just now
 
 
 def setting(value: object) -> str:
