@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 from xml.sax.saxutils import escape, quoteattr
 
 import numpy as np
+from numpy.typing import NDArray
 
-from dogbreed.reporting.sources import Numbers
+from dogbreed.reporting.sources import HUGE, Numbers
 from dogbreed.reporting.words import number, printable
 
 if TYPE_CHECKING:
@@ -73,20 +74,20 @@ class Chart:
 
     def line(self, x: Numbers, y: Numbers, name: str, *, width: float = 2.0, marks: bool = False) -> None:
         """Draw a line, with a mark at each point where that is wanted; a single point is always marked."""
-        is_there = np.isfinite(x) & np.isfinite(y)
+        is_there = _can_be_drawn(x, y)
         x, y = x[is_there], y[is_there]
         marker = "o" if marks or len(x) == 1 else None
         self.axes.plot(x, y, color=color(name), linewidth=width, marker=marker, markersize=4, solid_capstyle="round")
 
     def band(self, x: Numbers, low: Numbers, high: Numbers, name: str, alpha: float = 0.25) -> None:
         """Fill between two lines."""
-        is_there = np.isfinite(low) & np.isfinite(high)
+        is_there = _can_be_drawn(x, low, high)
         self.axes.fill_between(x[is_there], low[is_there], high[is_there], color=color(name), alpha=alpha, linewidth=0)
 
     def point_tips(self, x: Numbers, y: Numbers, texts: Sequence[str]) -> None:
         """Let points tell something."""
         for place_x, place_y, text in zip(x, y, texts, strict=True):
-            if math.isfinite(place_x) and math.isfinite(place_y):
+            if max(abs(place_x), abs(place_y)) < HUGE and place_x == place_x and place_y == place_y:
                 self._tips.append((float(place_x), float(place_y), math.nan, math.nan, text))
 
     def box_tip(self, left: float, right: float, bottom: float, top: float, text: str) -> None:
@@ -107,7 +108,7 @@ class Chart:
     def log_if_wide(self, *values: Numbers) -> None:
         """Take a logarithmic vertical axis where values lie three powers of ten apart, and are positive."""
         every = np.concatenate([*values, np.empty(0)])
-        every = every[np.isfinite(every)]
+        every = every[_can_be_drawn(every)]
         if len(every) and every.min() > 0 and every.max() > LOG_RANGE * every.min():
             self.axes.set_yscale("log")
             self.axes.minorticks_off()
@@ -153,6 +154,12 @@ class Chart:
         transform: Any = self.axes.transData
         place_x, place_y = transform.transform((x, y))
         return float(place_x), self._height - float(place_y)
+
+
+def _can_be_drawn(*series: Numbers) -> NDArray[np.bool_]:
+    """Say at which places all of several series have something to draw."""
+    can: NDArray[np.bool_] = np.logical_and.reduce([np.abs(values) < HUGE for values in series])
+    return can
 
 
 def _tidy(drawing: str) -> str:

@@ -119,7 +119,10 @@ def class_scores(classes: Table | None, split: str) -> list[ClassScore]:
     if classes is None:
         return []
     own = classes.where("split", split)
-    numbers = [np.nan_to_num(own.numbers("pictures"), posinf=0), *map(own.numbers, ("precision", "recall", "f1"))]
+    numbers = [
+        np.clip(np.nan_to_num(own.numbers("pictures")), 0, 2**40),
+        *map(own.numbers, ("precision", "recall", "f1")),
+    ]
     scores = [
         ClassScore(name, int(pictures), float(precision), float(recall), float(f1))
         for name, pictures, precision, recall, f1 in zip(own.texts("class"), *numbers, strict=True)

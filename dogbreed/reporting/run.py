@@ -9,7 +9,7 @@ from typing import Any
 
 from dogbreed.errors import UserError
 from dogbreed.lock import is_held
-from dogbreed.reporting.sources import Reader, Table
+from dogbreed.reporting.sources import HUGE, Reader, Table
 
 RUN_JSON, RUN_LOCK, METRICS_CSV = "run.json", "run.lock", "metrics.csv"
 # Any one of these makes a folder one that holds a run.
@@ -141,6 +141,11 @@ class Run:
         planned = self.setting("trainer", "max_epochs")
         return planned if isinstance(planned, int) and planned > 0 else None
 
+    @property
+    def seconds(self) -> float | None:
+        """What the run took; None if nothing says."""
+        return self.metrics.get("seconds", _numbers(self.record).get("seconds"))
+
     def setting(self, *keys: str) -> Any:
         """Return a value of the configuration; None where there is none."""
         node: Any = self.config
@@ -227,10 +232,11 @@ def _config(reader: Reader) -> tuple[Mapping[str, Any], str]:
 
 
 def _numbers(values: Mapping[str, Any]) -> dict[str, float]:
+    """Keep what is a number, and finite: others are damage."""
     return {
         key: float(value)
         for key, value in values.items()
-        if isinstance(value, (int, float)) and not isinstance(value, bool)
+        if isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < HUGE
     }
 
 

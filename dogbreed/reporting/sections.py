@@ -121,9 +121,8 @@ def tiles_of(run: Run) -> list[Tile]:
         tiles.append(Tile("epochs", str(len(run.epochs)), of))
     elif run.steps and len(run.steps):
         tiles.append(Tile("steps", f"{len(run.steps):,}", "no epoch has finished"))
-    seconds = metrics.get("seconds", run.record.get("seconds"))
-    if isinstance(seconds, (int, float)):
-        tiles.append(Tile("time", duration(seconds), _speed(metrics)))
+    if run.seconds is not None:
+        tiles.append(Tile("time", duration(run.seconds), _speed(metrics)))
     return tiles
 
 
@@ -169,7 +168,7 @@ def operators_of(operators: Table | None, device: str) -> list[Operator]:
     """Return the operators that took most on the ``cpu`` or the ``gpu``, themselves, without what they called."""
     if operators is None:
         return []
-    taken, calls = (np.nan_to_num(operators.numbers(name), posinf=0.0) for name in (f"{device}_ms", "calls"))
+    taken, calls = (np.clip(np.nan_to_num(operators.numbers(name)), 0, 1e15) for name in (f"{device}_ms", "calls"))
     total = float(taken.sum())
     names = operators.texts("name")
     largest = [int(place) for place in np.argsort(-taken, kind="stable")[:NUM_OPERATORS] if taken[place] > 0]
@@ -254,7 +253,7 @@ def facts_of(run: Run) -> list[tuple[str, list[tuple[str, str]]]]:
     record = run.record
     times = [(key, record.get(key)) for key in ("started", "finished", "source_revision")]
     times[:2] = [(key, str(value).replace("T", " ", 1) if value else None) for key, value in times[:2]]
-    times.insert(2, ("took", duration(seconds) if isinstance(seconds := record.get("seconds"), (int, float)) else None))
+    times.insert(2, ("took", None if run.seconds is None else duration(run.seconds)))
     groups = [("run", [("folder", run.name), ("state", run.state), *times]),
               ("machine", list(run.about("machine").items())),
               ("versions", list(run.about("versions").items()))]  # fmt: skip

@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 Numbers = NDArray[np.float64]
 Integers = NDArray[np.int64]
 NO_NUMBER = float("nan")
+# What is larger overflows when it is summed up or drawn, and was never measured.
+HUGE = 1e100
 
 
 class UnreadableError(Exception):

@@ -9,12 +9,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dogbreed.reporting.sources import Numbers, Table
+from dogbreed.reporting.sources import HUGE, Numbers, Table
 
 PHASES = ("wait", "transfer", "forward", "backward", "optimizer", "callbacks")
 OTHER = "other"
 # As the rule step_outlier does: the first steps warm up and are no outliers.
 WARM_UP, MIN_STEPS, DEVIATIONS = 3, 20, 3.0
+# No step takes decades.
+MAX_S = 1e9
 
 
 @dataclass(frozen=True)
@@ -68,10 +70,10 @@ def thin(x: Numbers, y: Numbers, num_buckets: int) -> Thinned:
 
     Args:
         x: Positions, in order.
-        y: Values; NaN and infinities are left out.
+        y: Values; NaN, infinities and what is next to them are left out.
         num_buckets: How many at most, >= 1.
     """
-    y = np.where(np.isfinite(y), y, np.nan)
+    y = np.where(np.abs(y) < HUGE, y, np.nan)
     num_buckets = max(1, min(num_buckets, len(y)))
     edges = np.linspace(0, len(y), num_buckets + 1).astype(np.int64)
     pairs = [slice(low, high) for low, high in itertools.pairwise(edges) if high > low]
@@ -85,7 +87,7 @@ def thin(x: Numbers, y: Numbers, num_buckets: int) -> Thinned:
 def step_times(steps: Table) -> StepTimes | None:
     """Measure what steps took; None without a step that has a time."""
     seconds, numbers = steps.numbers("seconds"), steps.numbers("step")
-    is_there = np.isfinite(seconds) & np.isfinite(numbers)
+    is_there = (seconds >= 0) & (seconds < MAX_S) & (np.abs(numbers) < HUGE)
     seconds, numbers = seconds[is_there], numbers[is_there]
     if not len(seconds):
         return None
@@ -103,8 +105,8 @@ def phase_seconds(steps: Table) -> dict[str, Numbers]:
     present = [phase for phase in PHASES if f"{phase}_s" in steps]
     if not present:
         return {}
-    phases = {phase: np.maximum(np.nan_to_num(steps.numbers(f"{phase}_s"), posinf=0.0), 0.0) for phase in present}
-    total = np.nan_to_num(steps.numbers("seconds"), posinf=0.0)
+    phases = {phase: np.clip(np.nan_to_num(steps.numbers(f"{phase}_s")), 0, MAX_S) for phase in present}
+    total = np.clip(np.nan_to_num(steps.numbers("seconds")), 0, MAX_S)
     return {**phases, OTHER: np.maximum(total - np.sum(list(phases.values()), axis=0), 0.0)}
 
 

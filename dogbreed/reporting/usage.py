@@ -46,7 +46,7 @@ def usage_of(system: Table | None) -> Usage | None:
     gpus = sorted((name for name in names if re.fullmatch(r"gpu\d+", name)), key=_place)
     cores_NC = np.stack([system.numbers(name) for name in cores], axis=1) if cores else np.empty((len(system), 0))
     return Usage(
-        seconds=_one_after_the_other(np.nan_to_num(system.numbers("seconds"), posinf=0.0, neginf=0.0)),
+        seconds=_one_after_the_other(np.clip(np.nan_to_num(system.numbers("seconds")), 0, 1e9)),
         cores_NC=cores_NC,
         io_wait=system.numbers("io_wait"),
         memory_gb=system.numbers("memory_gb"),
