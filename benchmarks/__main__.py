@@ -10,6 +10,7 @@ from benchmarks.record import save, table
 # The quick ones first.
 NAMES = (
     "startup",
+    "report",
     "inputs",
     "growth",
     "memory",

@@ -91,5 +91,6 @@ def finished_run(tree, tmp_path_factory):
     from dogbreed import compose, fit_run
 
     overrides = [*QUICK, "data=folder", f"data.root='{tree}'", "trainer.max_epochs=4", "logger=tensorboard"]
+    overrides += ["report=true"]
     cfg = compose(overrides)
     return fit_run(cfg, tmp_path_factory.mktemp("runs") / "colours")

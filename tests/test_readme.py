@@ -30,7 +30,7 @@ COMMANDS = [
 SCRIPTS = {
     re.search(r"(ImageDataModule|fit_run|polyvore)", block)[1]: block for kind, block in BLOCKS if kind == "python"
 }
-SHORT = ("trainer=debug", "data.batch_size=4", "data.num_workers=0", "model.input_size_px=32")
+SHORT = ("trainer=debug", "data.batch_size=4", "data.num_workers=0", "model.input_size_px=32", "report=false")
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +40,8 @@ def desk(tmp_path_factory, finished_run):
     make_tree(desk / "photos", {"train": 8, "valid": 3, "test": 4})
     save_picture(desk / "photo.jpg", (200, 40, 40), 77)
     save_file(timm.create_model("mobilenetv2_100").state_dict(), desk / "mobilenetv2.safetensors")
-    shutil.copytree(finished_run.run_dir, desk / "runs" / "NAME")
+    for name in ("NAME", "OTHER"):
+        shutil.copytree(finished_run.run_dir, desk / "runs" / name)
     make_polyvore(desk / "polyvore_outfits")
     return desk
 
@@ -61,7 +62,9 @@ def make_polyvore(root):
 
 
 def test_there_is_something_to_run():
-    assert {words[2] for words in COMMANDS} == {f"dogbreed.{name}" for name in ("train", "evaluate", "predict", "pack")}
+    assert {words[2] for words in COMMANDS} == {
+        f"dogbreed.{name}" for name in ("train", "evaluate", "predict", "report", "pack")
+    }
     assert len(COMMANDS) >= 8
     assert set(SCRIPTS) == {"ImageDataModule", "fit_run", "polyvore"}
 

@@ -23,6 +23,7 @@ _IRRELEVANT = (
     "hydra",
     "launch",
     "logger",
+    "report",
     "resume",
     "checkpoint_dir",
     "checkpoint_every_s",

@@ -38,6 +38,7 @@ from dogbreed.fit.fingerprint import fingerprint_of
 from dogbreed.fit.guard import LossGuard, Suspects
 from dogbreed.fit.names import checkpoint_dir
 from dogbreed.fit.outcome import final_metrics, measure, report, write_down
+from dogbreed.fit.page import writing_page
 from dogbreed.fit.ranks import supervise
 from dogbreed.fit.record import EpochRecord
 from dogbreed.fit.run_folder import RunFolder
@@ -148,7 +149,10 @@ def run_in(cfg: DictConfig, run_dir: Path, beginning: Beginning, stop: StopSigna
 @contextmanager
 def _beginning(cfg: DictConfig, folder: RunFolder) -> Iterator[Beginning]:
     fingerprint = fingerprint_of(cfg)
-    with folder.occupied(fingerprint, partial(admit, cfg, folder, fingerprint)) as earlier:
+    admitted = partial(admit, cfg, folder, fingerprint)
+    with ExitStack() as afterwards, folder.occupied(fingerprint, admitted) as earlier:
+        # Only now that the folder is ours; it is written when run.json says how the run ended.
+        afterwards.enter_context(writing_page(folder.path, is_wanted=cfg.get("report", True)))
         yield Beginning(fingerprint, earlier)
 
 

@@ -12,8 +12,8 @@ from typing import Any, TypeVar
 
 from dogbreed.errors import FinalError, UserError, sentence_of
 from dogbreed.files import disk_errors, read_json, remove_unfinished, write_json
-from dogbreed.fit.lock import hold_folder, release_folder, take_lock
 from dogbreed.fit.names import BEST, CHECKPOINTS, FINISHED, LAST, RUN_JSON, RUN_LOCK
+from dogbreed.lock import hold_folder, release_folder, take_lock
 from dogbreed.machine import describe_machine, source_revision, versions
 
 T = TypeVar("T")
@@ -22,7 +22,7 @@ T = TypeVar("T")
 _FILES = (
     *(RUN_JSON, "metrics.json", "metrics.csv", "splits.csv", "predictions.csv", "classes.csv", "confusion.csv"),
     *("config.yaml", "diagnosis.json", "steps.csv", "system.csv", "profile"),
-    *("curves.png", "confusion.png", "mistakes.png", "thumbs", "model"),
+    *("curves.png", "confusion.png", "mistakes.png", "thumbs", "model", "report.html"),
 )
 
 

@@ -51,7 +51,14 @@ class SweepRecord(Callback):
         if not is_main():
             return
         sweep = _write(config)
-        log.info("\n%s\n\nsweep   %s", sweep_table(sweep), Path(config.hydra.sweep.dir) / "sweep.json")
+        folder = Path(config.hydra.sweep.dir)
+        log.info("\n%s\n\nsweep   %s", sweep_table(sweep), folder / "sweep.json")
+        if config.get("report", True):
+            from dogbreed.reporting import write_aside, write_comparison
+
+            page = write_aside(lambda sweep_dir: write_comparison([sweep_dir]), folder)
+            if page:
+                log.info("report  %s", page)
 
 
 def _write(config: DictConfig) -> dict[str, Any]:

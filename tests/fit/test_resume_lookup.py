@@ -13,7 +13,7 @@ from helpers import QUICK
 
 from dogbreed import UserError, compose, fit_run
 from dogbreed.fit.fingerprint import config_hash, data_hash
-from dogbreed.fit.lock import RunLock
+from dogbreed.lock import RunLock
 
 
 @pytest.fixture

@@ -22,6 +22,7 @@ def test_everything_that_the_contract_names_is_there(finished_run):
     names = {path.name for path in finished_run.run_dir.iterdir()}
     files = {"metrics.json", "metrics.csv", "curves.png", "predictions.csv", "confusion.csv", "splits.csv", "run.json"}
     files |= {"classes.csv", "confusion.png", "config.yaml", "diagnosis.json", "steps.csv", "system.csv"}
+    files |= {"report.html"}
     if any(row["label"] != row["predicted"] for row in rows_of(finished_run.run_dir / "predictions.csv")):
         files |= {"thumbs", "mistakes.png"}
     assert names == files | {"checkpoints", "model", "tensorboard"}  # and run.lock is gone

@@ -8,8 +8,8 @@ import pytest
 from helpers import compose_quick
 
 from dogbreed import UserError, fit_run
-from dogbreed.fit.lock import RunLock
 from dogbreed.fit.run_folder import RunFolder
+from dogbreed.lock import RunLock
 
 
 def test_a_finished_run_is_not_overwritten(finished_run, tree):

@@ -70,6 +70,30 @@ def take_lock(path: Path) -> RunLock:
     return _reserved.pop(path.absolute(), None) or RunLock(path)
 
 
+def is_held(path: Path) -> bool:
+    """Say whether somebody holds a lock, as far as can be told from here; nothing is taken or changed.
+
+    The holder of one on another machine cannot be seen: it counts as alive, as for `RunLock`.
+
+    Args:
+        path: The lock's file; none means that nobody holds it.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        # Shared, and for a moment only: two who look do not take each other for the holder.
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        return _read(descriptor).get("host") not in (None, socket.gethostname())
+    except BlockingIOError:
+        return True
+    except OSError:  # a file system that knows no locks: what the file says has to do
+        return bool(_read(descriptor))
+    finally:
+        os.close(descriptor)
+
+
 def hold_folder(folder: Path) -> int:
     """Hold a folder that other runs may name, too; return what `release_folder` needs.
 

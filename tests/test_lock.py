@@ -11,10 +11,10 @@ import threading
 
 import pytest
 
-from dogbreed.fit.lock import LockedError, RunLock, hold_folder, release_folder, take_lock
+from dogbreed.lock import LockedError, RunLock, hold_folder, is_held, release_folder, take_lock
 
 HOLD = (
-    "import sys, pathlib; from dogbreed.fit.lock import RunLock; "
+    "import sys, pathlib; from dogbreed.lock import RunLock; "
     "lock = RunLock(pathlib.Path(sys.argv[1])); print('held', flush=True); sys.stdin.read()"
 )
 
@@ -68,7 +68,7 @@ def test_another_machines_lock_is_not_judged_from_here(tmp_path):
 
 
 FORK = (
-    "import os, sys, pathlib, time; from dogbreed.fit.lock import RunLock, hold_folder; "
+    "import os, sys, pathlib, time; from dogbreed.lock import RunLock, hold_folder; "
     "path = pathlib.Path(sys.argv[1]); "
     "lock = RunLock(path), hold_folder(path.parent); child = os.fork() or time.sleep(60); "
     "time.sleep(0.3); print(child, flush=True); sys.stdin.read()"
@@ -117,3 +117,17 @@ def test_a_folder_of_checkpoints_is_held_without_a_file_in_it(tmp_path):
     assert not list(tmp_path.iterdir())
     release_folder(held)
     release_folder(hold_folder(tmp_path))
+
+
+def test_looking_says_who_lives_and_takes_nothing(tmp_path, holder):
+    path = tmp_path / "run.lock"
+    before = path.read_text()
+    assert is_held(path)
+    holder.kill()
+    holder.wait()
+    assert not is_held(path)
+    assert path.read_text() == before
+    assert not is_held(tmp_path / "none.lock")
+    assert not (tmp_path / "none.lock").exists()
+    path.write_text(json.dumps({"pid": 1, "host": "another machine"}))
+    assert is_held(path)  # as far as can be told from here
