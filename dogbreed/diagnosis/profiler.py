@@ -11,7 +11,7 @@ import torch
 from lightning.pytorch.callbacks import Callback
 from torch.profiler import ProfilerActivity, profile, schedule
 
-from dogbreed.diagnosis.phases import PhaseClock
+from dogbreed.clock import PhaseClock
 from dogbreed.distributed import is_main
 from dogbreed.errors import UserError
 from dogbreed.files import replacing, write_csv, write_json

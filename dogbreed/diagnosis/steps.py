@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dogbreed.clock import PHASES, PhaseClock
 from dogbreed.diagnosis.observations import Observation, StepLoss, StepTimes
-from dogbreed.diagnosis.phases import PHASES, PhaseClock
 
 COLUMNS = ("step", "loss", "seconds", *(f"{phase}_s" for phase in PHASES))
 
@@ -73,7 +73,7 @@ class StepRecord:
 
     def begin(self, trainer: L.Trainer, device: torch.device) -> None:
         """Listen to what the trainer does."""
-        self._clock = PhaseClock(trainer, device)
+        self._clock = PhaseClock.of(trainer, device)
 
     def restart(self) -> None:
         """Leave the time since the last step out of the next one."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import time
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from lightning.pytorch.callbacks.progress.progress_bar import ProgressBar
 from tqdm import tqdm
 
 from dogbreed.classifier import ImageClassifier
-from dogbreed.clock import StepClock
+from dogbreed.clock import PhaseClock
 from dogbreed.distributed import is_main
 from dogbreed.files import write_csv
 from dogbreed.machine import peak_memory_bytes
@@ -42,7 +43,8 @@ class EpochRecord(Callback):
         self._counted_epoch: int | None = None
         self._peak_flops: float | None = None
         self._device = torch.device("cpu")
-        self._clock = StepClock()
+        self._clock: PhaseClock | None = None
+        self._mark = self._waited_s = 0.0
         self._epoch = (0.0, 0.0, 0)
         self._is_validated = False
 
@@ -65,27 +67,29 @@ class EpochRecord(Callback):
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Start the clock; a run that goes on within an epoch does not come by its start."""
+        self._clock = PhaseClock.of(trainer, pl_module.device)
         self._device = pl_module.device
         self._peak_flops = peak_flops(pl_module.device, str(trainer.precision))
-        self._clock.restart()
+        self._mark = time.perf_counter()
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Note where the epoch begins."""
         self._is_validated = False
-        self._clock.restart()
+        self._mark = time.perf_counter()
         self._epoch = (self._train_s, self._wait_s, self._num_images)
 
     def on_train_batch_start(
         self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        """Count the time since the last step's end as waiting for data."""
-        wait_s = self._clock.begin_step()
-        self._wait_s += wait_s
-        self._train_s += wait_s
+        """Count what was waited for the batch."""
+        assert self._clock
+        self._wait_s += self._clock.waited_s - self._waited_s
+        self._waited_s = self._clock.waited_s
         if self._peak_flops and self._counted_epoch != trainer.current_epoch:
             self._counted_epoch = trainer.current_epoch
+            self._count_time()
             self._flops_per_image = self._flops_of_rank(trainer, pl_module)
-            self._clock.restart()
+            self._mark = time.perf_counter()
 
     def _flops_of_rank(self, trainer: L.Trainer, pl_module: L.LightningModule) -> float:
         """Count what one of the ranks computes for a picture, now that the epoch's phase has been entered."""
@@ -103,9 +107,19 @@ class EpochRecord(Callback):
         """Count the step; the epoch's last one waits for the device, so that the epoch's time is whole."""
         if trainer.is_last_batch and pl_module.device.type == "cuda":
             torch.cuda.synchronize(pl_module.device)
-        self._train_s += self._clock.end_step()
+        self._count_time()
         self._num_images += self._batch_size
         self._flops += self._batch_size * self._flops_per_image
+
+    def _count_time(self) -> None:
+        now = time.perf_counter()
+        self._train_s += now - self._mark
+        self._mark = now
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Listen no more."""
+        if self._clock:
+            self._clock.leave()
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Remember that this epoch has validation metrics of its own."""

@@ -87,7 +87,7 @@ def fit_run(cfg: DictConfig, run_dir: str | Path, *, is_trial: bool = False) -> 
         folder = _folder(cfg, run_dir, is_trial=is_trial)
         stack.enter_context(saying_how_to_go_on(cfg, folder, is_trial=is_trial))
         stop = stack.enter_context(StopSignals())
-        beginning = from_main(lambda: stack.enter_context(_beginning(cfg, folder)))
+        beginning = from_main(lambda: stack.enter_context(_beginning(cfg, folder, is_trial=is_trial)))
         with shared_fate():
             resolved, _ = from_main(lambda: resolve(cfg, is_trial=is_trial))
             if local_devices(resolved) == 1 or world().is_started:
@@ -147,12 +147,12 @@ def run_in(cfg: DictConfig, run_dir: Path, beginning: Beginning, stop: StopSigna
 
 
 @contextmanager
-def _beginning(cfg: DictConfig, folder: RunFolder) -> Iterator[Beginning]:
+def _beginning(cfg: DictConfig, folder: RunFolder, *, is_trial: bool) -> Iterator[Beginning]:
     fingerprint = fingerprint_of(cfg)
     admitted = partial(admit, cfg, folder, fingerprint)
     with ExitStack() as afterwards, folder.occupied(fingerprint, admitted) as earlier:
         # Only now that the folder is ours; it is written when run.json says how the run ended.
-        afterwards.enter_context(writing_page(folder.path, is_wanted=cfg.get("report", True)))
+        afterwards.enter_context(writing_page(folder.path, is_wanted=cfg.report and not is_trial))
         yield Beginning(fingerprint, earlier)
 
 

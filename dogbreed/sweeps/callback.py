@@ -53,7 +53,7 @@ class SweepRecord(Callback):
         sweep = _write(config)
         folder = Path(config.hydra.sweep.dir)
         log.info("\n%s\n\nsweep   %s", sweep_table(sweep), folder / "sweep.json")
-        if config.get("report", True):
+        if config.report:
             from dogbreed.reporting import write_aside, write_comparison
 
             page = write_aside(lambda sweep_dir: write_comparison([sweep_dir]), folder)

@@ -18,8 +18,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torch.utils.data import DataLoader
 
 from dogbreed import ImageClassifier, UserError, fit_run
+from dogbreed.clock import PHASES
 from dogbreed.diagnosis import Monitor, Profiler, rules
-from dogbreed.diagnosis.phases import PHASES
 from dogbreed.diagnosis.statistics import sample_of
 from dogbreed.diagnosis.steps import StepTable
 

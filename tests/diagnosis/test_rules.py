@@ -88,6 +88,8 @@ FALLING = np.linspace(3, 0.5, 600) + np.random.default_rng(0).normal(0, 0.2, 600
 FLAT = 2.3 + np.random.default_rng(1).normal(0, 0.05, 600)
 VANISHED = [1e-9, 1e-9, 1e-3, 1e-3]
 UNEVEN = [[50, 0, 0], [9, 1, 0], [0, 0, 9]]
+CONFUSED = [[9, 1, 0], [8, 2, 0], [0, 0, 9]]
+CLEAR = [[9, 1, 0], [4, 6, 0], [0, 0, 9]]
 BUSY = (1.0, 0.95)
 WINDOW = {"window": 20, "patience": 5}
 CASES = [
@@ -107,7 +109,8 @@ CASES = [
     (rules.Overfit(), epochs([1, 0.5, 0.2, 0.1], [1, 0.9, 1.0, 1.2]), epochs([1, 0.5, 0.2, 0.1], [2, 1.8, 1.7, 1.6])),
     (rules.Overtraining(), epochs([0.1] * 12, [0.5] * 12), epochs([0.1] * 12, np.linspace(1, 0.5, 12))),
     (rules.ClassImbalance(), [classes(UNEVEN, (1000, 20, 900))], [classes(UNEVEN)]),
-    (rules.Confusion(), [classes([[9, 1, 0], [8, 2, 0], [0, 0, 9]])], [classes([[9, 1, 0], [4, 6, 0], [0, 0, 9]])]),
+    (rules.Confusion(), 2 * [classes(CONFUSED)], [classes(CONFUSED), classes(CLEAR), classes(CONFUSED)]),
+    (rules.Confusion(), 2 * [classes(CONFUSED)], 2 * [classes(CLEAR)]),
     (rules.CheckInputImages(), [inputs(120.0, 60.0)], [inputs(-0.6, 1.2)]),
     (rules.CheckInputImages(), 2 * [inputs(0.0, 0.004, 32)], [inputs(9.0, 1.0, 32)]),
     (rules.StalledTraining(60.0), [Silence(7, 61.0, "read.py:3 (read)")], [Silence(7, 59.0)]),

@@ -194,6 +194,7 @@ class Confusion(Rule):
         min_diag: Share of a class that should be recognised, 0..1.
         max_off_diag: Share of a class that may be taken for one other class, 0..1.
         start_epoch: Epochs that are let pass.
+        patience: Epochs in a row; in between, healthy networks take a class for another now and then.
     """
 
     advice: ClassVar[str] = (
@@ -201,10 +202,12 @@ class Confusion(Rule):
     )
     min_diag: float = 0.4
     max_off_diag: float = 0.5
-    start_epoch: int = 2
+    start_epoch: int = 1
+    patience: int = 2
+    _confused_for: dict[str, int] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
-        self._require(min_diag=(0.0, 1.0), max_off_diag=(0.0, 1.0), start_epoch=ANY)
+        self._require(min_diag=(0.0, 1.0), max_off_diag=(0.0, 1.0), start_epoch=ANY, patience=COUNT)
 
     def look(self, seen: Observation) -> Finding | None:
         """Look at the confusion matrix of each epoch."""
@@ -215,16 +218,22 @@ class Confusion(Rule):
         right_K = shares_KK.diagonal().copy()
         np.fill_diagonal(shares_KK, 0)
         worst_K = shares_KK.max(axis=1)
-        wrong = np.flatnonzero((totals_K >= MIN_PICTURES) & (right_K < self.min_diag) & (worst_K > self.max_off_diag))
+        is_wrong_K = (totals_K >= MIN_PICTURES) & (right_K < self.min_diag) & (worst_K > self.max_off_diag)
+        before, self._confused_for = self._confused_for, {}
+        for k in np.flatnonzero(is_wrong_K):
+            name = seen.class_names[k]
+            self._confused_for[name] = before.get(name, 0) + 1
+            is_wrong_K[k] = self._confused_for[name] >= self.patience
+        wrong = np.flatnonzero(is_wrong_K)
         if not len(wrong):
             return None
-        k = int(wrong[worst_K[wrong].argmax()])
-        other = int(shares_KK[k].argmax())
+        worst = int(wrong[worst_K[wrong].argmax()])
+        other = int(shares_KK[worst].argmax())
         evidence = (
-            f"{100 * worst_K[k]:.0f} % of {seen.class_names[k]} are taken for {seen.class_names[other]}, "
-            f"{100 * right_K[k]:.0f} % are recognised"
+            f"{100 * worst_K[worst]:.0f} % of {seen.class_names[worst]} are taken for {seen.class_names[other]}, "
+            f"{100 * right_K[worst]:.0f} % are recognised"
         )
-        return Finding(seen.step, evidence, {"label": seen.class_names[k], "predicted": seen.class_names[other]})
+        return Finding(seen.step, evidence, {"label": seen.class_names[worst], "predicted": seen.class_names[other]})
 
 
 @dataclass
