@@ -11,7 +11,6 @@ import numpy as np
 
 from dogbreed.reporting.sources import HUGE, Numbers, Table
 
-PHASES = ("wait", "transfer", "forward", "backward", "optimizer", "callbacks")
 OTHER = "other"
 # As the rule step_outlier does: the first steps warm up and are no outliers.
 WARM_UP, MIN_STEPS, DEVIATIONS = 3, 20, 3.0
@@ -102,7 +101,7 @@ def phase_seconds(steps: Table) -> dict[str, Numbers]:
     What the phases leave of a step is Lightning's own. On a GPU forward, backward and optimizer are the device's times,
     which go on beside the host's: then they may be more than the whole, and nothing is left.
     """
-    present = [phase for phase in PHASES if f"{phase}_s" in steps]
+    present = [name.removesuffix("_s") for name in steps.columns if name.endswith("_s")]
     if not present:
         return {}
     phases = {phase: np.clip(np.nan_to_num(steps.numbers(f"{phase}_s")), 0, MAX_S) for phase in present}

@@ -16,6 +16,7 @@ BREAKS = (
 )
 WEAKENS = ("overfit", "confusion", "class_imbalance", "overtraining")
 SLOWS = (
+    *("stalled_training", "similar_across_runs"),
     *("gpu_memory_increase", "dataloader", "cpu_bottleneck", "io_bottleneck", "low_gpu_utilization"),
     *("load_balancing", "batch_size", "step_outlier", "max_initialization_time"),
 )
