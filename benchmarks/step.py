@@ -95,7 +95,7 @@ def run() -> list[Row]:
     """
     rows = [_measure(224, 30, target=1.03), _measure(64, 150, target=1.03)]
     rows += [_measure(64, 150, option=name) for name in OPTIONS]
-    rows.append(_measure_rules())
+    rows += [_measure_rules(), _measure_profiler()]
     if PHOTOS["clothing"].is_dir():
         rows += [_measure_with_pictures(architecture) for architecture in ("resnet18", "mobilenetv3_large_100")]
     return rows
@@ -125,10 +125,52 @@ def _measure_rules() -> Row:
     timer = BareStep(bare, optimizer, labels, lambda: ours.preprocessing.normalize(images), auto_precision("cpu"))
     with tempfile.TemporaryDirectory() as scratch:
         loader = DataLoader([(images, labels)] * (3 * period), batch_size=None)
-        _train(ours, timer, scratch, train_dataloaders=loader, callbacks=[instantiate(compose([]).diagnose)])
+        _train(
+            ours,
+            timer,
+            scratch,
+            train_dataloaders=loader,
+            callbacks=instantiate(compose([]).diagnose, folder=Path(scratch)),
+        )
     bare_s, ratio = timer.compare()[0], timer.total_ratio(2 * period)
     case = f"ResNet18, batch {BATCH}, 224 px, {2 * period} training steps with diagnose=default"
     return Row("step", case, 1000 * bare_s * ratio, "bare PyTorch step", 1000 * bare_s, "ms", 1.02, "max")
+
+
+def _measure_profiler() -> Row:
+    """Steps in the window of torch's profiler beside those before and after it: a bare step would be profiled, too."""
+    steps = 20
+    ours, _, _ = _networks("resnet18.tv_in1k", NUM_CLASSES, 224)
+    images = torch.randint(0, 256, (BATCH, 3, 224, 224), dtype=torch.uint8)
+    labels = torch.arange(BATCH) % NUM_CLASSES
+    window = {"profile": True, "profile_start_step": WARM_UP + steps + 1, "profile_num_steps": steps}
+    with tempfile.TemporaryDirectory() as scratch:
+        cfg = compose(["diagnose=none", *(f"diagnose.{key}={str(value).lower()}" for key, value in window.items())])
+        clock = StepTimes()
+        loader = DataLoader([(images, labels)] * (WARM_UP + 3 * steps), batch_size=None)
+        callbacks = instantiate(cfg.diagnose, folder=Path(scratch))
+        _train(ours, clock, scratch, train_dataloaders=loader, callbacks=callbacks)
+    begin = WARM_UP + steps
+    inside = statistics.median(clock.seconds[begin : begin + steps - 1])  # the last one writes the files
+    outside = statistics.median(clock.seconds[WARM_UP : begin - 1] + clock.seconds[begin + steps :])
+    case = f"ResNet18, batch {BATCH}, 224 px, training step with diagnose.profile=true, median of {steps}"
+    return Row("step", case, 1000 * inside, "steps outside the window", 1000 * outside, "ms", 1.10, "max")
+
+
+class StepTimes(Callback):
+    """Take down when each step ends."""
+
+    def __init__(self) -> None:
+        self.seconds: list[float] = []
+        self._mark = 0.0
+
+    def on_train_epoch_start(self, *_) -> None:
+        self._mark = time.perf_counter()
+
+    def on_train_batch_end(self, *_) -> None:
+        now = time.perf_counter()
+        self.seconds.append(now - self._mark)
+        self._mark = now
 
 
 def _measure_with_pictures(architecture: str) -> Row:
@@ -158,7 +200,7 @@ def _networks(architecture: str, num_classes: int, size_px: int):
 
 
 @keeping_freed_memory()
-def _train(ours: ImageClassifier, timer: BareStep, scratch: str, *, callbacks=(), logger=False, **more) -> None:
+def _train(ours: ImageClassifier, timer: Callback, scratch: str, *, callbacks=(), logger=False, **more) -> None:
     warnings.filterwarnings("ignore", module="lightning")
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     record = EpochRecord(Path(scratch, "metrics.csv"), BATCH)
