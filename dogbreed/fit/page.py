@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+log = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -23,4 +26,6 @@ def writing_page(run_dir: Path, *, is_wanted: bool) -> Iterator[None]:
         if is_wanted:
             from dogbreed.reporting import write_aside, write_report
 
-            write_aside(write_report, run_dir)
+            page = write_aside(write_report, run_dir)
+            if page:
+                log.info("report  %s", page)
