@@ -93,4 +93,4 @@ def test_a_sweep_ends_with_its_page(cli, tree, tmp_path):
     words = " ".join(Tags((tmp_path / "sweep" / "sweep.html").read_text()).text)
     assert "Sweep sweep" in words
     assert "optim.lr" in words
-    assert (tmp_path / "sweep" / "0" / "report.html").is_file()
+    assert not (tmp_path / "sweep" / "0" / "report.html").exists()  # one page for all
