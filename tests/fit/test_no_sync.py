@@ -12,6 +12,7 @@ import pytest
 import torch
 from helpers import make_tree
 from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.profilers import PassThroughProfiler
 from lightning.pytorch.utilities import move_data_to_device
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -82,8 +83,9 @@ def test_nothing_of_a_step_asks_for_a_value(root, tmp_path, residency, augment, 
     monkeypatch.setattr(backbone, "quicken", lambda _: None)  # a CPU's matter, settled by running the network
     guard, record = callbacks_of(tmp_path)
     trainer = SimpleNamespace(
-        is_last_batch=False, accumulate_grad_batches=1, global_step=1, precision="bf16-mixed", current_epoch=0
-    )
+        is_last_batch=False, accumulate_grad_batches=1, global_step=1, precision="bf16-mixed", current_epoch=0,
+        profiler=PassThroughProfiler(),
+    )  # fmt: skip
     with FakeTensorMode(allow_non_fake_inputs=True), torch.device(GPU):
         classifier, average = classifier_of(channels_last=False), classifier_of(channels_last=False).net
         monkeypatch.setattr(type(classifier), "device", GPU)
