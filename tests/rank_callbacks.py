@@ -90,6 +90,14 @@ class Trouble(Callback):
         raise RuntimeError(msg)
 
 
+class Hangs(Callback):
+    """Hold the third step up."""
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+        if trainer.global_step == 3:
+            time.sleep(2.5)
+
+
 class AfterThree(Rule):
     """Does not like the third step."""
 

@@ -73,20 +73,20 @@ class Profiler(Callback):
         if self._profile:
             self._profile.step()
             if self._was_written:
-                self._stop(trainer)
+                self._stop()
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Write what there is of a window that the run has not filled."""
-        self._stop(trainer)
+        self._stop()
         if is_main() and not self._was_written:
             log.warning("profile nothing was profiled: training ended before step %d; lower "
                         "diagnose.profile_start_step.", self._start_step)  # fmt: skip
 
     def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
         """Let go of the profiler, which is the process's only one."""
-        self._stop(trainer)
+        self._stop()
 
-    def _stop(self, trainer: L.Trainer) -> None:
+    def _stop(self) -> None:
         ended, self._profile = self._profile, None
         if ended:
             ended.stop()

@@ -184,7 +184,8 @@ def _network_bytes() -> tuple[int, int]:
 def _place_of_main_thread() -> str:
     """Return the innermost line that the main thread is in, and the innermost of ours."""
     frame = sys._current_frames().get(threading.main_thread().ident or 0)  # noqa: SLF001 -- the documented way
-    calls = traceback.extract_stack(frame) if frame else []
-    ours = [call for call in calls if f"{os.sep}dogbreed{os.sep}" in call.filename]
-    inner = (*calls[-1:], *ours[-1:])
-    return ", called by ".join(dict.fromkeys(f"{Path(at.filename).name}:{at.lineno} ({at.name})" for at in inner))
+    calls = [(at.f_code, line) for at, line in traceback.walk_stack(frame)] if frame else []
+    ours = [call for call in calls if f"{os.sep}dogbreed{os.sep}" in call[0].co_filename]
+    inner = (*calls[:1], *ours[:1])
+    places = (f"{Path(code.co_filename).name}:{line} ({code.co_name})" for code, line in inner)
+    return ", called by ".join(dict.fromkeys(places))

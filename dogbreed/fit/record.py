@@ -121,6 +121,11 @@ class EpochRecord(Callback):
         if self._clock:
             self._clock.leave()
 
+    def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
+        """Listen no more: a profiler of the user's has something to say of a run that fails, too."""
+        if self._clock:
+            self._clock.leave()
+
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Remember that this epoch has validation metrics of its own."""
         self._is_validated = True
