@@ -13,11 +13,11 @@ from typing import Any
 import lightning as L
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from dogbreed.data.augment import AugmentSettings
-from dogbreed.data.dataset import Batch, ImageDataset, Item, collate
+from dogbreed.data.dataset import Batch, BatchDataset, ImageDataset, as_it_is
 from dogbreed.data.index import ImageIndex
 from dogbreed.data.pack import read_pack
 from dogbreed.data.preprocess import Preprocessing
@@ -146,7 +146,7 @@ class ImageDataModule(L.LightningDataModule):
         self._index: ImageIndex | None = None
         self._start = (0, 0)
         # Makes data sets of features, for a classifier that trains its head only; None: batches are pictures.
-        self.features: Callable[..., Dataset[Item]] | None = None
+        self.features: Callable[..., BatchDataset] | None = None
 
     # -- what there is -------------------------------------------------------
 
@@ -272,7 +272,7 @@ class ImageDataModule(L.LightningDataModule):
         positions = [visit if isinstance(visit, int) else visit.image for visit in visits]
         return self._loader(self.dataset(split, augmented=augmented, positions=positions), visits)
 
-    def _dataset(self, split: str, positions: Sequence[int], *, augmented: bool = False) -> Dataset[Item]:
+    def _dataset(self, split: str, positions: Sequence[int], *, augmented: bool = False) -> BatchDataset:
         if self.features:
             return self.features(split, augmented=augmented, positions=positions)
         return self.supply.reside(self.dataset(split, augmented=augmented, positions=positions), positions)
@@ -281,14 +281,14 @@ class ImageDataModule(L.LightningDataModule):
         """Distort, paint over and mix the pictures of a training batch on the device, if they are to be."""
         return batch.changed() if isinstance(batch, Batch) else batch
 
-    def _loader(self, dataset: Dataset[Item], sampler: Any) -> DataLoader[Batch]:
+    def _loader(self, dataset: BatchDataset, sampler: Any) -> DataLoader[Batch]:
         num_workers = self.num_workers if isinstance(dataset, ImageDataset) else 0
         return DataLoader(
-            dataset,  # type: ignore[arg-type]
+            dataset,
             sampler=sampler,
             batch_size=self.batch_size // self.num_ranks,
             num_workers=num_workers,
-            collate_fn=getattr(dataset, "collate", collate),
+            collate_fn=as_it_is,  # type: ignore[arg-type]
             pin_memory=torch.cuda.is_available(),
             persistent_workers=num_workers > 0,
             # The global one is dropout's, and how often a loader draws depends on its workers.

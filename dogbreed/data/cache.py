@@ -185,6 +185,9 @@ def in_parallel(work: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
     Decoding and resizing let go of Python's lock. Only a few results wait at a time.
     """
     threads = num_cpus()
+    if threads == 1:  # a thread would only take turns with this one
+        yield from map(work, items)
+        return
     with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
         source = iter(items)
         waiting: deque[Future[R]] = deque(pool.submit(work, item) for item in islice(source, 4 * threads))

@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from dogbreed.data.augment import AugmentSettings, Changes, View, cut_view, draw_view, view_generator
+from dogbreed.data.augment import AugmentSettings, Changes, View, ViewGenerators, cut_view, draw_view
 from dogbreed.data.pixels import Pixels
 from dogbreed.data.preprocess import Preprocessing
 from dogbreed.data.sampler import Visit
@@ -56,17 +57,28 @@ class Batch(NamedTuple):
         return Batch(images, self.labels, self.indices, partners=partners, shares=shares)
 
 
-class Item(NamedTuple):
-    """One picture as the data set yields it: ``(3, S, S)`` uint8 pixels, class index, position, what was drawn."""
+class BatchDataset(Dataset[Batch]):
+    """A data set that loads whole batches, by ``__getitems__``; a batch is then cut in one piece of memory."""
 
-    image: Tensor
-    label: int
-    position: int
-    view: View | None = None
+    def __len__(self) -> int:
+        """Return how many pictures there are."""
+        raise NotImplementedError
+
+    def __getitem__(self, visit: int | Visit) -> Batch:
+        """Load one picture, a batch of one."""
+        return self.__getitems__([visit])
+
+    def __getitems__(self, visits: Sequence[int | Visit]) -> Batch:
+        """Load pictures.
+
+        Args:
+            visits: Their positions, or with the epoch for random views.
+        """
+        raise NotImplementedError
 
 
-class ImageDataset(Dataset[Item]):
-    """Decoded, cropped, not yet normalised pictures of one split.
+class ImageDataset(BatchDataset):
+    """Decoded, cropped, not yet normalised pictures of one split; a loader gets whole batches of it.
 
     Args:
         pixels: The split's pictures: as evaluation sees them, or whole where random crops are cut from them.
@@ -81,31 +93,38 @@ class ImageDataset(Dataset[Item]):
         self.pixels = pixels
         self.preprocessing = preprocessing
         self.augment = augment
-        self.seed = seed
+        self._generators = ViewGenerators(seed)
 
     def __len__(self) -> int:
         return len(self.pixels)
 
-    def __getitem__(self, visit: int | Visit) -> Item:
-        """Load one picture.
-
-        Args:
-            visit: Its position, or with the epoch for a random view.
+    def __getitems__(self, visits: Sequence[int | Visit]) -> Batch:
+        """Load pictures.
 
         Raises:
-            UserError: the file is gone or broken since the scan.
+            UserError: a file is gone or broken since the scan.
         """
-        index = visit if isinstance(visit, int) else visit.image
-        pixels = self.pixels.read(index)
-        height, width = pixels.shape[-2:]
-        view = self.draw(visit, height, width)
-        return Item(cut_view(pixels, view, self.preprocessing), int(self.pixels.images.labels[index]), index, view)
+        side = self.preprocessing.input_size_px
+        # Each picture is cut into its place: to stack them would be another pass over all. Colours lie together.
+        images_BCSS = torch.empty((len(visits), side, side, 3), dtype=torch.uint8).permute(0, 3, 1, 2)
+        positions = [position_of(visit) for visit in visits]
+        views = []
+        for place, (visit, position) in enumerate(zip(visits, positions, strict=True)):
+            pixels = self.pixels.read(position)
+            view = self.draw(visit, *pixels.shape[-2:])
+            cut_view(pixels, view, self.preprocessing, out=images_BCSS[place])
+            views.append(view)
+        return Batch(images_BCSS, self.labels(positions), torch.tensor(positions), self.changes(views))
+
+    def labels(self, positions: Sequence[int]) -> Tensor:
+        """Return the class indices of some pictures, ``(B,)`` int64."""
+        return torch.from_numpy(self.pixels.images.labels[np.asarray(positions)].astype(np.int64))
 
     def draw(self, visit: int | Visit, height_px: int, width_px: int) -> View:
         """Draw the view of a picture of this size; the whole of it where it is not to be varied."""
         if not self.augment or not isinstance(visit, Visit):
             return View.whole(height_px, width_px)
-        rng = view_generator(self.seed, visit.epoch, visit.image)
+        rng = self._generators.at(visit.epoch, visit.image)
         return draw_view(height_px, width_px, self.augment, self.preprocessing.input_size_px, rng)
 
     def changes(self, views: Sequence[View]) -> Changes | None:
@@ -114,16 +133,12 @@ class ImageDataset(Dataset[Item]):
             return None
         return Changes.of(views, self.augment, self.preprocessing.mean)
 
-    def collate(self, items: Sequence[Item]) -> Batch:
-        """Stack pictures to a batch."""
-        return collate(items)._replace(changes=self.changes([item.view for item in items if item.view]))
+
+def position_of(visit: int | Visit) -> int:
+    """Return which picture of a split is visited."""
+    return visit if isinstance(visit, int) else visit.image
 
 
-def collate(items: Sequence[Item]) -> Batch:
-    """Stack rows of pictures or features to a batch."""
-    rows, labels, indices, _ = zip(*items, strict=True)
-    if rows[0].dim() == 3:  # colours stay together
-        stacked = torch.stack([row.permute(1, 2, 0) for row in rows]).permute(0, 3, 1, 2)
-    else:
-        stacked = torch.stack(rows)
-    return Batch(stacked, torch.tensor(labels), torch.tensor(indices))
+def as_it_is(batch: Batch) -> Batch:
+    """Take a batch for what it is, where a loader would put one together of pictures."""
+    return batch

@@ -13,16 +13,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import Dataset
 
-from dogbreed.data.dataset import Item
+from dogbreed.data.dataset import Batch, BatchDataset
 from dogbreed.data.sampler import Visit
 from dogbreed.files import replacing
 
 FILE = "features.npz"
 
 
-class FeatureDataset(Dataset[Item]):
+class FeatureDataset(BatchDataset):
     """Rows of features of one split.
 
     Args:
@@ -38,10 +37,13 @@ class FeatureDataset(Dataset[Item]):
     def __len__(self) -> int:
         return len(self.labels_N)
 
-    def __getitem__(self, visit: int | Visit) -> Item:
-        """Return one picture's row."""
-        epoch, index = visit if isinstance(visit, Visit) else (0, visit)
-        return Item(self.views_ND[epoch % len(self.views_ND)][index], int(self.labels_N[index]), index)
+    def __getitems__(self, visits: Sequence[int | Visit]) -> Batch:
+        """Return some pictures' rows."""
+        pairs = [visit if isinstance(visit, Visit) else (0, visit) for visit in visits]
+        rows_BD = torch.stack([self.views_ND[epoch % len(self.views_ND)][position] for epoch, position in pairs])
+        positions = np.array([position for _, position in pairs])
+        labels_B = torch.from_numpy(self.labels_N[positions].astype(np.int64))
+        return Batch(rows_BD, labels_B, torch.from_numpy(positions))
 
 
 class FeatureFile:

@@ -12,9 +12,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import Dataset
 
-from dogbreed.data.dataset import Batch, ImageDataset, Item, collate
+from dogbreed.data.dataset import Batch, BatchDataset, ImageDataset, position_of
 from dogbreed.data.pixels import StoredPixels
 from dogbreed.data.preprocess import Preprocessing
 from dogbreed.data.resample import cut_and_resize
@@ -84,7 +83,7 @@ class Cuts(NamedTuple):
     is_flipped_B: NDArray[np.bool_]
 
 
-class ResidentDataset(Dataset[Item]):
+class ResidentDataset(BatchDataset):
     """The same pictures as an `ImageDataset`'s, as instructions how to cut them on the device.
 
     Args:
@@ -97,24 +96,20 @@ class ResidentDataset(Dataset[Item]):
         self.dataset = dataset
         self.resident = resident
         self._sizes_N2 = _sizes(dataset.pixels)
-        self._nothing = torch.empty(0, dtype=torch.uint8)
 
     def __len__(self) -> int:
         return len(self.dataset)
 
-    def __getitem__(self, visit: int | Visit) -> Item:
-        """Draw one picture's view."""
-        index = visit if isinstance(visit, int) else visit.image
-        height, width = self._sizes_N2[index].tolist()
-        view = self.dataset.draw(visit, height, width)
-        return Item(self._nothing, int(self.dataset.pixels.images.labels[index]), index, view)
-
-    def collate(self, items: Sequence[Item]) -> Batch:
-        """Put instructions together."""
-        views = [item.view for item in items if item.view]
+    def __getitems__(self, visits: Sequence[int | Visit]) -> Batch:
+        """Draw the views of some pictures."""
+        positions = [position_of(visit) for visit in visits]
+        sizes = self._sizes_N2[positions].tolist()
+        views = [self.dataset.draw(visit, *size) for visit, size in zip(visits, sizes, strict=True)]
         cuts = Cuts(np.array([view.box for view in views]), np.array([view.is_flipped for view in views]))
         source = ResidentViews(self.resident, cuts, self.dataset.preprocessing)
-        return collate(items)._replace(changes=self.dataset.changes(views), source=source)
+        nothing = torch.empty(len(views), 0, dtype=torch.uint8)
+        labels, changes = self.dataset.labels(positions), self.dataset.changes(views)
+        return Batch(nothing, labels, torch.tensor(positions), changes, source)
 
 
 class ResidentViews:

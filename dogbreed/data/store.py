@@ -15,8 +15,9 @@ import os
 import zipfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from io import FileIO
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, NamedTuple
 from uuid import uuid4
 
 import numpy as np
@@ -63,7 +64,7 @@ class ShardWriter:
         self._folder = folder
         self._max_bytes = max_bytes
         self._rows: list[tuple[bytes, int, int, int]] = []
-        self._file: BinaryIO | None = None
+        self._file: FileIO | None = None
         self._end = 0
         self._name = ""
 
@@ -75,11 +76,12 @@ class ShardWriter:
         """
         if self._file is None:
             self._name = uuid4().hex
-            self._file = (self._folder / (self._name + PIXELS)).open("wb")
+            # Unbuffered: a buffer would only be one more copy.
+            self._file = (self._folder / (self._name + PIXELS)).open("wb", buffering=0)
             self._rows, self._end = [], 0
         pixels = image_u8_CHW.permute(1, 2, 0).contiguous().numpy()
         try:
-            self._file.write(pixels.data)
+            _write_all(self._file, pixels.reshape(-1).data)
         except OSError:
             self._discard()
             raise
@@ -103,7 +105,6 @@ class ShardWriter:
 
     def _finish(self) -> None:
         assert self._file is not None
-        self._file.flush()
         os.fsync(self._file.fileno())
         keys, offsets, heights, widths = zip(*self._rows, strict=True)
         table = self._folder / (self._name + TABLE)
@@ -141,6 +142,11 @@ def writing(folder: Path, max_bytes: int = MAX_SHARD_BYTES) -> Iterator[ShardWri
         writer.finish()
 
 
+def _write_all(file: FileIO, data: memoryview) -> None:
+    while data:
+        data = data[file.write(data) :]
+
+
 class PixelStore:
     """What is in a store now, read-only.
 
@@ -153,7 +159,7 @@ class PixelStore:
 
     def __init__(self, folder: Path) -> None:
         self._shards: list[Path] = []
-        self._maps: dict[int, NDArray[np.uint8]] = {}
+        self._maps: dict[int, Tensor] = {}
         tables = []
         for file in sorted(folder.glob(f"*{TABLE}")):
             table = _read_table(file)
@@ -189,9 +195,8 @@ class PixelStore:
         pixels = self._maps.get(shard)
         if pixels is None:
             # Private, because torch warns of arrays that cannot be written to.
-            pixels = self._maps[shard] = np.memmap(self._shards[shard], dtype=np.uint8, mode="c")
-        image_HWC = pixels[offset : offset + height * width * 3].reshape(height, width, 3)
-        return torch.from_numpy(image_HWC).permute(2, 0, 1)
+            pixels = self._maps[shard] = torch.from_numpy(np.memmap(self._shards[shard], dtype=np.uint8, mode="c"))
+        return pixels.as_strided((3, height, width), (1, 3 * width, 3), offset)
 
 
 def remove_leftovers(folder: Path) -> None:

@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from torch.utils.data import Dataset
 
 from dogbreed.data.augment import AugmentSettings
 from dogbreed.data.cache import CacheSettings, Progress, cached_pixels
-from dogbreed.data.dataset import ImageDataset, Item
+from dogbreed.data.dataset import BatchDataset, ImageDataset
 from dogbreed.data.index import ImageList
 from dogbreed.data.pixels import CenterCrop, Pixels, StoredPixels, WorkingCopy
 from dogbreed.data.preprocess import Preprocessing
@@ -80,7 +79,7 @@ class PixelSupply:
             pixels = cached_pixels(images, view, self.cache, positions, progress)
         return ImageDataset(pixels, preprocessing, augment, seed)
 
-    def reside(self, dataset: ImageDataset, positions: Sequence[int]) -> Dataset[Item]:
+    def reside(self, dataset: ImageDataset, positions: Sequence[int]) -> BatchDataset:
         """Return the data set, its pictures on the device if they may live there."""
         pixels = dataset.pixels
         if self.residency == "host" or self.device is None or not isinstance(pixels, StoredPixels):

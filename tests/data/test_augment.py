@@ -9,13 +9,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dogbreed import AugmentSettings, ImageDataModule, Preprocessing, UserError
-from dogbreed.data.augment import Changes, cut_view, draw_view, random_crop_box, view_generator
+from dogbreed.data.augment import Changes, ViewGenerators, cut_view, draw_view, random_crop_box, view_generator
 
 
 def view_of(picture, settings, preprocessing, image):
     view = draw_view(*picture.shape[1:], settings, preprocessing.input_size_px, view_generator(0, 0, image))
-    cut = cut_view(picture, view, preprocessing)
-    return Changes.of([view], settings, preprocessing.mean).apply(cut[None])[0][0]
+    cut_1CSS = torch.empty(1, 3, preprocessing.input_size_px, preprocessing.input_size_px, dtype=torch.uint8)
+    cut_view(picture, view, preprocessing, out=cut_1CSS[0])
+    return Changes.of([view], settings, preprocessing.mean).apply(cut_1CSS)[0][0]
+
+
+def test_a_generator_moved_to_a_picture_is_the_picture_s_own():
+    generators = ViewGenerators(2**64 + 5)
+    for epoch, image in ((0, 0), (3, 7), (2, 2**40), (0, 1)):
+        generator = generators.at(epoch, image)
+        drawn = [generator.integers(9), generator.random(), *generator.random(5)]  # leaves half a word over
+        own = np.random.Generator(np.random.Philox(key=[5, epoch], counter=[0, image, 0, 0]))
+        assert drawn == [own.integers(9), own.random(), *own.random(5)]
 
 
 @given(height=st.integers(1, 900), width=st.integers(1, 900), seed=st.integers(0, 2**32))
