@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from dogbreed.command import run_hydra_command
 from dogbreed.errors import UserError
+from dogbreed.run_files import CLASSES_CSV, CONFUSION_CSV, METRICS_JSON, PREDICTIONS_CSV, SPLITS_CSV
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -66,11 +67,11 @@ def evaluate(cfg: DictConfig) -> dict[str, float]:
     stamp = datetime.now().astimezone().strftime("%Y-%m-%d_%H-%M-%S-%f")
     folder = model_dir.parent / "evaluations" / f"{stamp}_{cfg.split}"
     folder.mkdir(parents=True)
-    write_csv(folder / "predictions.csv", result.prediction_rows(index, model.temperature))
-    write_csv(folder / "confusion.csv", result.confusion_rows(model.class_names))
-    write_csv(folder / "classes.csv", result.class_rows(model.class_names))
+    write_csv(folder / PREDICTIONS_CSV, result.prediction_rows(index, model.temperature))
+    write_csv(folder / CONFUSION_CSV, result.confusion_rows(model.class_names))
+    write_csv(folder / CLASSES_CSV, result.class_rows(model.class_names))
     metrics = result.named_metrics(model.temperature)
-    write_json(folder / "metrics.json", metrics)
+    write_json(folder / METRICS_JSON, metrics)
 
     row = [cfg.split, len(index.split(cfg.split)), *(metrics[f"{result.prefix}/{name}"] for name in TABLE_METRICS)]
     log.info("\n%s\n", format_table(["split", "pictures", *TABLE_METRICS], [row]))
@@ -103,7 +104,7 @@ def _build_data(cfg: DictConfig, model_dir: Path, model: LoadedModel) -> ImageDa
     data: ImageDataModule = instantiate(
         node, preprocessing=model.preprocessing, class_names=model.class_names, everything_in=everything_in
     )
-    splits_csv = model_dir.parent / "splits.csv"
+    splits_csv = model_dir.parent / SPLITS_CSV
     if cfg.data_root is None and splits_csv.is_file() and data.pack is None:
         # As the run has split them: pictures that came or went since would move the cut, and training pictures with it.
         data.prepare_data()

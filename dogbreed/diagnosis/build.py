@@ -9,10 +9,10 @@ from typing import Any
 from lightning.pytorch.callbacks import Callback
 
 from dogbreed.diagnosis.monitor import Monitor
-from dogbreed.diagnosis.names import DIAGNOSIS_JSON, PROFILE
 from dogbreed.diagnosis.profiler import Profiler
 from dogbreed.diagnosis.rule import Rule
 from dogbreed.errors import UserError
+from dogbreed.run_files import DIAGNOSIS_JSON, PROFILE
 
 
 def build_callbacks(

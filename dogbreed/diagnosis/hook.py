@@ -15,11 +15,11 @@ from torch import Tensor
 
 from dogbreed.classifier import ImageClassifier
 from dogbreed.diagnosis.hook_config import HOOK, JOB_DIR, job_config, job_file, read_job_file
-from dogbreed.diagnosis.names import SMDEBUG
 from dogbreed.diagnosis.recorder import Recorder, clear_ended
 from dogbreed.diagnosis.smdebug_compat import import_smdebug
 from dogbreed.distributed import is_main
 from dogbreed.errors import UserError
+from dogbreed.run_files import SMDEBUG
 
 log = logging.getLogger(__name__)
 # What a trial consists of.

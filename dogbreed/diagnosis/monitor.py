@@ -21,7 +21,6 @@ from dogbreed.datamodule import ImageDataModule
 from dogbreed.diagnosis.board import add_histograms, add_verdicts, tensorboards
 from dogbreed.diagnosis.judge import Judge
 from dogbreed.diagnosis.look import Look
-from dogbreed.diagnosis.names import STEPS_CSV, SYSTEM_CSV
 from dogbreed.diagnosis.observations import EpochEnd, InputStats, Observation, Setting, Silence
 from dogbreed.diagnosis.panel import RulePanel
 from dogbreed.diagnosis.rule import Rule
@@ -32,6 +31,7 @@ from dogbreed.distributed import from_main, is_main
 from dogbreed.errors import UserError
 from dogbreed.files import write_csv
 from dogbreed.machine import num_cpus
+from dogbreed.run_files import STEPS_CSV, SYSTEM_CSV
 
 log = logging.getLogger(__name__)
 # Values of each gradient and weight that a histogram is made of.

@@ -15,10 +15,9 @@ from dogbreed.clock import PhaseClock
 from dogbreed.distributed import is_main
 from dogbreed.errors import UserError
 from dogbreed.files import replacing, write_csv, write_json
+from dogbreed.run_files import OPERATORS_CSV, TRACE, WINDOW_JSON
 
 log = logging.getLogger(__name__)
-# The name by which TensorBoard's profiler plugin finds it, too.
-TRACE = "main.pt.trace.json.gz"
 
 
 class Profiler(Callback):
@@ -111,8 +110,8 @@ class Profiler(Callback):
             if not event.key.startswith(("ProfilerStep", "dogbreed."))
         ]
         rows.sort(key=lambda row: -max(row["cpu_ms"], row["gpu_ms"]))
-        write_csv(self._folder / "operators.csv", rows)
+        write_csv(self._folder / OPERATORS_CSV, rows)
         window = {"first_step": self._start_step, "num_steps": self._num_steps, "torch": torch.__version__}
-        write_json(self._folder / "window.json", window)
+        write_json(self._folder / WINDOW_JSON, window)
         self._was_written = True
         log.info("profile steps %d to %d: %s", self._start_step, self._start_step + self._num_steps - 1, self._folder)

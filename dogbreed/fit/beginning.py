@@ -13,9 +13,9 @@ from omegaconf import DictConfig
 from dogbreed.errors import UserError
 from dogbreed.fit.checkpoint_file import RUN_KEY, read_checkpoint
 from dogbreed.fit.fingerprint import Fingerprint
-from dogbreed.fit.names import BEST, LAST
 from dogbreed.fit.resume import check_fingerprint, check_run
 from dogbreed.fit.run_folder import RunFolder
+from dogbreed.run_files import BEST, LAST
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from dogbreed.distributed import from_main
 from dogbreed.errors import UserError
 from dogbreed.files import disk_errors, replacing
-from dogbreed.fit.names import BEST, LAST
+from dogbreed.run_files import BEST, LAST
 
 # Where a checkpoint says what run it belongs to and how far that was.
 RUN_KEY = "run"

@@ -21,8 +21,8 @@ from dogbreed.datamodule import ImageDataModule
 from dogbreed.distributed import any_rank, from_all, world
 from dogbreed.errors import UserError
 from dogbreed.fit.checkpoint_file import RUN_KEY
-from dogbreed.fit.names import BEST, LAST
 from dogbreed.fit.stop import StopSignals
+from dogbreed.run_files import BEST, LAST
 
 
 class Checkpoints(Checkpoint):

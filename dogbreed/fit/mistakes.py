@@ -15,6 +15,7 @@ from dogbreed.data.decode import BadImageError, decode_image
 from dogbreed.files import replacing_folder, write_csv
 from dogbreed.fit.evaluation import Mistake
 from dogbreed.fit.figures import draw_sheet, save_figure
+from dogbreed.run_files import THUMBS_INDEX
 
 MAX_MISTAKES = 24
 THUMB_SIDE_PX = 160
@@ -52,7 +53,7 @@ def show_mistakes(mistakes: Sequence[Mistake], thumbs: Path, sheet_png: Path) ->
                     "probability": round(mistake.probability, 6),
                 }
             )
-        write_csv(unfinished / "index.csv", rows)
+        write_csv(unfinished / THUMBS_INDEX, rows)
     save_figure(
         draw_sheet(
             [_on_square(picture) for _, picture in shown],

@@ -17,8 +17,9 @@ from dogbreed.distributed import is_main
 from dogbreed.errors import UserError
 from dogbreed.files import read_json
 from dogbreed.fit.fingerprint import Fingerprint, config_hash, data_hash, fingerprint_of
-from dogbreed.fit.names import LAST, RUN_JSON, RUN_LOCK, checkpoint_dir
+from dogbreed.fit.places import checkpoint_dir
 from dogbreed.lock import LockedError, RunLock
+from dogbreed.run_files import LAST, RUN_JSON, RUN_LOCK
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig

@@ -36,9 +36,9 @@ from dogbreed.fit.checkpoints import Checkpoints
 from dogbreed.fit.features import FeatureExtractor
 from dogbreed.fit.fingerprint import fingerprint_of
 from dogbreed.fit.guard import LossGuard, Suspects
-from dogbreed.fit.names import checkpoint_dir
 from dogbreed.fit.outcome import final_metrics, measure, report, write_down
 from dogbreed.fit.page import writing_page
+from dogbreed.fit.places import checkpoint_dir
 from dogbreed.fit.ranks import supervise
 from dogbreed.fit.record import EpochRecord
 from dogbreed.fit.run_folder import RunFolder

@@ -10,20 +10,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
+from dogbreed import run_files
 from dogbreed.errors import FinalError, UserError, sentence_of
 from dogbreed.files import disk_errors, read_json, remove_unfinished, write_json
-from dogbreed.fit.names import BEST, CHECKPOINTS, FINISHED, LAST, RUN_JSON, RUN_LOCK
 from dogbreed.lock import hold_folder, release_folder, take_lock
 from dogbreed.machine import describe_machine, source_revision, versions
 
 T = TypeVar("T")
-
-# What a run writes here and may have left half when it was killed.
-_FILES = (
-    *(RUN_JSON, "metrics.json", "metrics.csv", "splits.csv", "predictions.csv", "classes.csv", "confusion.csv"),
-    *("config.yaml", "diagnosis.json", "steps.csv", "system.csv", "profile"),
-    *("curves.png", "confusion.png", "mistakes.png", "thumbs", "model", "report.html"),
-)
 
 
 class RunFolder:
@@ -39,21 +32,21 @@ class RunFolder:
 
     def __init__(self, path: str | Path, checkpoint_dir: str | Path | None = None) -> None:
         self.path = Path(path)
-        self.checkpoints = Path(checkpoint_dir) if checkpoint_dir else self.path / CHECKPOINTS
-        self.model = self.path / "model"
-        self.metrics_json = self.path / "metrics.json"
-        self.metrics_csv = self.path / "metrics.csv"
-        self.splits_csv = self.path / "splits.csv"
-        self.predictions_csv = self.path / "predictions.csv"
-        self.classes_csv = self.path / "classes.csv"
-        self.confusion_csv = self.path / "confusion.csv"
-        self.confusion_png = self.path / "confusion.png"
-        self.mistakes_png = self.path / "mistakes.png"
-        self.thumbs = self.path / "thumbs"
-        self.config_yaml = self.path / "config.yaml"
-        self.curves_png = self.path / "curves.png"
-        self._state_json = self.path / RUN_JSON
-        self._lock = self.path / RUN_LOCK
+        self.checkpoints = Path(checkpoint_dir) if checkpoint_dir else self.path / run_files.CHECKPOINTS
+        self.model = self.path / run_files.MODEL
+        self.metrics_json = self.path / run_files.METRICS_JSON
+        self.metrics_csv = self.path / run_files.METRICS_CSV
+        self.splits_csv = self.path / run_files.SPLITS_CSV
+        self.predictions_csv = self.path / run_files.PREDICTIONS_CSV
+        self.classes_csv = self.path / run_files.CLASSES_CSV
+        self.confusion_csv = self.path / run_files.CONFUSION_CSV
+        self.confusion_png = self.path / run_files.CONFUSION_PNG
+        self.mistakes_png = self.path / run_files.MISTAKES_PNG
+        self.thumbs = self.path / run_files.THUMBS
+        self.config_yaml = self.path / run_files.CONFIG_YAML
+        self.curves_png = self.path / run_files.CURVES_PNG
+        self._state_json = self.path / run_files.RUN_JSON
+        self._lock = self.path / run_files.RUN_LOCK
 
     @contextmanager
     def occupied(
@@ -83,8 +76,8 @@ class RunFolder:
                 if self.checkpoints.parent != self.path:
                     shared = hold_folder(self.checkpoints)
                 admitted = admit(self.state()) if admit else None
-                remove_unfinished(self.path, _FILES)
-                remove_unfinished(self.checkpoints, (BEST, LAST))
+                remove_unfinished(self.path, run_files.WRITTEN)
+                remove_unfinished(self.checkpoints, (run_files.BEST, run_files.LAST))
                 with self._recorded(fingerprint):
                     yield admitted
             finally:
@@ -124,9 +117,9 @@ class RunFolder:
 
     def retire_checkpoint(self) -> None:
         """Rename the last checkpoint of a finished run where other runs may come to look for one to go on from."""
-        last = self.checkpoints / LAST
+        last = self.checkpoints / run_files.LAST
         if self.checkpoints.parent != self.path and last.exists():
-            last.replace(last.with_name(FINISHED))
+            last.replace(last.with_name(run_files.FINISHED))
 
     def _try_checkpoints(self) -> None:
         """Find out now, not after an epoch, whether checkpoints can be written."""

@@ -15,12 +15,12 @@ import numpy as np
 from dogbreed.errors import UserError
 from dogbreed.files import read_json, write_text
 from dogbreed.reporting import drawing
-from dogbreed.reporting.page import REPORT, Entry, render
+from dogbreed.reporting.page import Entry, render
 from dogbreed.reporting.run import Run, holds_run, load_run
 from dogbreed.reporting.verdict import Headline, headline
 from dogbreed.reporting.words import duration, number, percent, setting
+from dogbreed.run_files import COMPARISON_HTML, REPORT_HTML, SWEEP_HTML, SWEEP_JSON
 
-SWEEP_JSON, SWEEP_HTML, COMPARISON_HTML = "sweep.json", "sweep.html", "comparison.html"
 # Metrics in the order of their columns, with how they are written.
 _COLUMNS = (
     ("test/acc_top1", "test top-1", percent),
@@ -127,7 +127,7 @@ def render_comparison(
         rows=rows,
         figures=_figures(contestants),
         differences=_differences(contestants),
-        links=[_link(contestant.run.folder / REPORT, target) for contestant in contestants],
+        links=[_link(contestant.run.folder / REPORT_HTML, target) for contestant in contestants],
     )
 
 

@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from dogbreed.files import write_text
 from dogbreed.reporting import sections, words
-from dogbreed.reporting.run import TRACE, Run, load_run
+from dogbreed.reporting.run import Run, load_run
 from dogbreed.reporting.verdict import headline, worst_findings
+from dogbreed.run_files import PROFILE, REPORT_HTML, TRACE
 
 if TYPE_CHECKING:
     from jinja2 import Environment
-
-REPORT = "report.html"
 
 
 @dataclass(frozen=True)
@@ -57,7 +56,7 @@ def write_report(run_dir: Path, out: Path | None = None) -> Path:
         OSError: the page cannot be written.
     """
     page = render_run(load_run(run_dir))
-    target = out or run_dir / REPORT
+    target = out or run_dir / REPORT_HTML
     write_text(target, page)
     return target
 
@@ -77,7 +76,7 @@ def render_run(run: Run) -> str:
         curves=sections.curves_part(run),
         steps=sections.steps_part(run),
         operators={device: sections.operators_of(run.operators, device) for device in ("cpu", "gpu")},
-        trace=TRACE,
+        trace=f"{PROFILE}/{TRACE}",
         usage=sections.usage_figures(run),
         loaders=sections.loaders_of(run),
         quality=sections.quality_part(run),

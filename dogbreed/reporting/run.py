@@ -7,14 +7,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from dogbreed import run_files
 from dogbreed.errors import UserError
 from dogbreed.lock import is_held
 from dogbreed.reporting.sources import HUGE, Reader, Table
 
-RUN_JSON, RUN_LOCK, METRICS_CSV = "run.json", "run.lock", "metrics.csv"
+_OPERATORS = f"{run_files.PROFILE}/{run_files.OPERATORS_CSV}"
+_PICTURES = f"{run_files.THUMBS}/{run_files.THUMBS_INDEX}"
 # Any one of these makes a folder one that holds a run.
-_SIGNS = (RUN_JSON, METRICS_CSV, "metrics.json", "steps.csv", "config.yaml", ".hydra/config.yaml")
-TRACE = "profile/main.pt.trace.json.gz"
+_SIGNS = (
+    *(run_files.RUN_JSON, run_files.METRICS_CSV, run_files.METRICS_JSON, run_files.STEPS_CSV),
+    *(run_files.CONFIG_YAML, run_files.HYDRA_CONFIG),
+)
 MAX_THUMB_BYTES = 200_000
 
 
@@ -188,28 +192,28 @@ def load_run(folder: Path) -> Run:
 
 
 def _read(reader: Reader) -> Run:
-    record = reader.object(RUN_JSON)
+    record = reader.object(run_files.RUN_JSON)
     config, config_text = _config(reader)
-    overrides, _ = reader.yaml(".hydra/overrides.yaml")
-    steps = reader.table("steps.csv", ("step", "loss", "seconds"))
+    overrides, _ = reader.yaml(run_files.HYDRA_OVERRIDES)
+    steps = reader.table(run_files.STEPS_CSV, ("step", "loss", "seconds"))
     return Run(
         folder=reader.folder,
         state=_state(record, reader.folder),
         record=record,
-        metrics=_numbers(reader.object("metrics.json")),
+        metrics=_numbers(reader.object(run_files.METRICS_JSON)),
         config=config,
         config_text=config_text,
         overrides=tuple(map(str, overrides)) if isinstance(overrides, list) else (),
-        epochs=reader.table(METRICS_CSV, ("epoch",)),
+        epochs=reader.table(run_files.METRICS_CSV, ("epoch",)),
         steps=steps,
-        system=reader.table("system.csv", ("seconds",)),
-        operators=reader.table("profile/operators.csv", ("calls", "cpu_ms", "gpu_ms"), ("name",)),
-        window=reader.object("profile/window.json"),
-        has_trace=(reader.folder / TRACE).is_file(),
+        system=reader.table(run_files.SYSTEM_CSV, ("seconds",)),
+        operators=reader.table(_OPERATORS, ("calls", "cpu_ms", "gpu_ms"), ("name",)),
+        window=reader.object(f"{run_files.PROFILE}/{run_files.WINDOW_JSON}"),
+        has_trace=(reader.folder / run_files.PROFILE / run_files.TRACE).is_file(),
         rules=_rules(reader),
-        classes=reader.table("classes.csv", ("pictures", "precision", "recall", "f1"), ("split", "class")),
-        confusion=reader.table("confusion.csv", ("count",), ("split", "label", "predicted")),
-        predictions=reader.table("predictions.csv", ("probability",), ("split", "file", "label", "predicted")),
+        classes=reader.table(run_files.CLASSES_CSV, ("pictures", "precision", "recall", "f1"), ("split", "class")),
+        confusion=reader.table(run_files.CONFUSION_CSV, ("count",), ("split", "label", "predicted")),
+        predictions=reader.table(run_files.PREDICTIONS_CSV, ("probability",), ("split", "file", "label", "predicted")),
         mistakes=_pictures(reader),
         problems=tuple(reader.problems),
     )
@@ -217,14 +221,14 @@ def _read(reader: Reader) -> Run:
 
 def _state(record: Mapping[str, Any], folder: Path) -> str:
     state = record.get("state")
-    if state == "running" and not is_held(folder / RUN_LOCK):
+    if state == "running" and not is_held(folder / run_files.RUN_LOCK):
         return "died"
     return state if state in ("completed", "failed", "interrupted", "running") else "unknown"
 
 
 def _config(reader: Reader) -> tuple[Mapping[str, Any], str]:
     """Read the configuration with its ``auto`` values decided; as it was given where a run has not come so far."""
-    for name in ("config.yaml", ".hydra/config.yaml"):
+    for name in (run_files.CONFIG_YAML, run_files.HYDRA_CONFIG):
         config, text = reader.yaml(name)
         if isinstance(config, Mapping):
             return config, text
@@ -241,7 +245,7 @@ def _numbers(values: Mapping[str, Any]) -> dict[str, float]:
 
 
 def _rules(reader: Reader) -> tuple[RuleResult, ...]:
-    rows = reader.list("diagnosis.json")
+    rows = reader.list(run_files.DIAGNOSIS_JSON)
     good = [row for row in rows if isinstance(row, Mapping) and row.get("name") and row.get("verdict")]
     if len(good) < len(rows):
         reader.problems.append(f"diagnosis.json: {len(rows) - len(good)} rules cannot be read and are left out.")
@@ -264,7 +268,7 @@ def _whole(value: Any) -> int | None:
 
 
 def _pictures(reader: Reader) -> tuple[Picture, ...]:
-    index = reader.table("thumbs/index.csv", ("probability",), ("thumb", "label", "predicted"))
+    index = reader.table(_PICTURES, ("probability",), ("thumb", "label", "predicted"))
     if index is None:
         return ()
     pictures, num_lost = [], 0
@@ -272,7 +276,7 @@ def _pictures(reader: Reader) -> tuple[Picture, ...]:
     for probability, (thumb, split, file, label, predicted) in zip(
         index.numbers("probability"), zip(*columns, strict=True), strict=True
     ):
-        jpeg = _thumb(reader.folder / "thumbs", thumb)
+        jpeg = _thumb(reader.folder / run_files.THUMBS, thumb)
         if jpeg:
             pictures.append(Picture(jpeg, split, file, label, predicted, float(probability)))
         else:

@@ -15,6 +15,7 @@ from dogbreed.command import RefusedError
 from dogbreed.config import literal_folder, objective_mode, objectives
 from dogbreed.distributed import is_main
 from dogbreed.files import read_json
+from dogbreed.run_files import RUN_JSON, SWEEP_JSON
 from dogbreed.sweeps.record import sweep_table, write_sweep
 
 log = logging.getLogger(__name__)
@@ -30,14 +31,14 @@ class SweepRecord(Callback):
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Refuse the folder of a finished run."""
         folder = literal_folder(config.hydra.run)
-        if folder and read_json(folder / "run.json").get("state") == "completed":
+        if folder and read_json(folder / RUN_JSON).get("state") == "completed":
             msg = f"{folder} holds a finished run: choose another folder (hydra.run.dir=DIR) or delete this one."
             raise RefusedError(msg)
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Refuse the folder of another sweep."""
         folder = literal_folder(config.hydra.sweep)
-        if folder and (folder / "sweep.json").exists():
+        if folder and (folder / SWEEP_JSON).exists():
             msg = f"{folder} holds a sweep: choose another folder (hydra.sweep.dir=DIR) or delete this one."
             raise RefusedError(msg)
 
@@ -52,7 +53,7 @@ class SweepRecord(Callback):
             return
         sweep = _write(config)
         folder = Path(config.hydra.sweep.dir)
-        log.info("\n%s\n\nsweep   %s", sweep_table(sweep), folder / "sweep.json")
+        log.info("\n%s\n\nsweep   %s", sweep_table(sweep), folder / SWEEP_JSON)
         if config.report:
             from dogbreed.reporting import write_aside, write_comparison
 

@@ -15,6 +15,7 @@ from typing import Any
 import yaml
 
 from dogbreed.files import read_json, write_json
+from dogbreed.run_files import DIAGNOSIS_JSON, HYDRA_OVERRIDES, METRICS_JSON, RUN_JSON, SWEEP_JSON
 from dogbreed.tables import format_table
 
 
@@ -32,10 +33,10 @@ def collect_trials(sweep_dir: Path, objectives: Sequence[str]) -> list[dict[str,
     """
     trials = []
     for folder in sweep_dir.iterdir():
-        overrides = folder / ".hydra" / "overrides.yaml"
+        overrides = folder / HYDRA_OVERRIDES
         if folder.name.isdigit() and overrides.is_file():
-            state = read_json(folder / "run.json")
-            metrics = read_json(folder / "metrics.json")
+            state = read_json(folder / RUN_JSON)
+            metrics = read_json(folder / METRICS_JSON)
             trials.append(
                 {
                     "number": int(folder.name),
@@ -45,7 +46,7 @@ def collect_trials(sweep_dir: Path, objectives: Sequence[str]) -> list[dict[str,
                     "error": state.get("error"),
                     "seconds": state.get("seconds"),
                     "run_folder": folder.name,
-                    "issues": _issues(folder / "diagnosis.json"),
+                    "issues": _issues(folder / DIAGNOSIS_JSON),
                 }
             )
     return sorted(trials, key=lambda trial: int(trial["number"]))
@@ -100,7 +101,7 @@ def write_sweep(
         "trials": trials,
         "best": best["number"] if best else None,
     }
-    write_json(sweep_dir / "sweep.json", sweep)
+    write_json(sweep_dir / SWEEP_JSON, sweep)
     return sweep
 
 

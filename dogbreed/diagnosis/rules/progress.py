@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
-from dogbreed.diagnosis.names import STEPS_CSV
 from dogbreed.diagnosis.observations import Observation, Setting, Silence, StepLoss
 from dogbreed.diagnosis.rule import Finding, Rule
 from dogbreed.errors import UserError
 from dogbreed.files import read_csv
+from dogbreed.run_files import STEPS_CSV
 
 ANY = (0.0, float("inf"))
 COUNT = (1, float("inf"))

@@ -1,4 +1,4 @@
-"""Names of what a run folder holds, for those who look for a run and those who write one; imports no torch."""
+"""Where a run keeps its checkpoints, for those who look for a run and those who write one; imports no torch."""
 
 from __future__ import annotations
 
@@ -6,13 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dogbreed.errors import UserError
+from dogbreed.run_files import CHECKPOINTS
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
-
-RUN_JSON, RUN_LOCK = "run.json", "run.lock"
-CHECKPOINTS = "checkpoints"
-BEST, LAST, FINISHED = "best.ckpt", "last.ckpt", "finished.ckpt"
 
 
 def checkpoint_dir(cfg: DictConfig, run_dir: Path, *, is_trial: bool = False) -> Path:
