@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from dogbreed.data.candidates import Candidate, read_manifest, walk_tree
-from dogbreed.data.decode import BadImageError, is_cut_short, read_header
+from dogbreed.data.decode import BadImageError, is_cut_short
 from dogbreed.data.index import SPLITS, ImageIndex, ImageList, IndexReport, PathList
 from dogbreed.data.splits import SplitRule, assign_splits
 from dogbreed.errors import UserError, did_you_mean, shorten
@@ -141,7 +141,6 @@ def _inspect(root: Path, found: list[Candidate], progress: Progress | None) -> N
         path = root / item.path
         try:
             item.size_bytes = path.stat().st_size
-            read_header(path)
             item.cut_short = is_cut_short(path)
         except FileNotFoundError:
             item.problem = "missing"
