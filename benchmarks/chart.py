@@ -4,7 +4,10 @@ The picture goes beside the rows, the tables into README.md and docs/; they show
 """
 
 from collections import Counter
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
+from textwrap import shorten
 
 from benchmarks import recipes
 from benchmarks.commands import TOP
@@ -12,16 +15,18 @@ from benchmarks.record import RESULTS
 from dogbreed.files import read_csv, write_text
 from dogbreed.fit.figures import ACCENT, GREY, new_figure, save_figure
 
-PICTURE = RESULTS / "chart.png"
+PICTURE, GROWTH = RESULTS / "chart.png", RESULTS / "growth.png"
 README, RECIPES = TOP / "README.md", TOP / "docs" / "recipes.md"
 REACHED = "#2f855a"
-WIDEST = 8.0
+WIDEST, MAX_LABEL = 8.0, 110
 
 
 def main() -> None:
     """Draw the picture, and write the tables into the pages."""
     rows = bounded_rows()
     draw(rows)
+    if growth := read_csv(RESULTS / "growth.csv"):
+        draw_growth(growth)
     put_block(README, "benchmarks", table(rows))
     put_block(RECIPES, "grid", recipes.grid_table())
     put_block(RECIPES, "tricks", recipes.tricks_table())
@@ -50,23 +55,55 @@ def margin(row: dict[str, str]) -> float:
 
 
 def draw(rows: list[dict[str, str]]) -> None:
-    """Draw a bar a row, from the target to what was reached."""
-    figure = new_figure(11, 1.2 + 0.27 * len(rows))
+    """Draw a bar a row, from the target to what was reached; benchmarks one below the other, each under its name."""
+    groups = {bench: list(found) for bench, found in groupby(rows, key=itemgetter("bench"))}
+    num_lines = len(rows) + 2 * len(groups)
+    figure = new_figure(12, 0.9 + 0.2 * num_lines)
     axes = figure.add_subplot()
-    places = range(len(rows))
-    margins = [min(WIDEST, max(1 / WIDEST, margin(row))) for row in rows]
-    colours = [REACHED if value >= 1 else ACCENT for value in margins]
-    axes.barh(places, [value - 1 for value in margins], left=1, color=colours, height=0.7)
-    axes.scatter(margins, places, c=colours, s=14, zorder=3)  # a bar of no length is seen, too
+    place, places, labels = 0, [], []
+    for bench, found in groups.items():
+        place += 2
+        axes.text(1 / WIDEST, place - 0.9, f"  {bench}", fontsize=9, fontweight="bold", va="center")
+        for row in found:
+            value = min(WIDEST, max(1 / WIDEST, margin(row)))
+            colour = REACHED if value >= 1 else ACCENT
+            axes.barh(place, value - 1, left=1, color=colour, height=0.7)
+            axes.scatter(value, place, color=colour, s=14, zorder=3)  # a bar of no length is seen, too
+            places.append(place)
+            labels.append(shorten(f"{row['case']}, beside {row['peer_name']}", MAX_LABEL, placeholder=" …"))
+            place += 1
     axes.set_xscale("log", base=2)
     axes.set_xlim(1 / WIDEST, WIDEST)
+    axes.set_ylim(place, 0)
     ticks = [1 / 8, 1 / 4, 1 / 2, 1, 2, 4, 8]
     axes.set_xticks(ticks, ["8× worse", "4×", "2×", "target", "2×", "4×", "8× better"], fontsize=8)
+    axes.tick_params(top=True, labeltop=True)
     axes.axvline(1, color=GREY, linewidth=1)
-    axes.set_yticks(places, [f"{row['bench']}: {row['case']}, beside {row['peer_name']}" for row in rows], fontsize=7)
-    axes.invert_yaxis()
-    axes.set_title(f"Measured against what had to be reached ({rows[0]['machine']})", fontsize=10)
+    axes.set_yticks(places, labels, fontsize=7)
+    figure.suptitle(f"Measured against what had to be reached ({rows[0]['machine']})", fontsize=10)
     save_figure(figure, PICTURE)
+
+
+def draw_growth(rows: list[dict[str, str]]) -> None:
+    """Draw images/s over the size of a data set; the smallest size is the peer of all others."""
+    speeds: dict[str, dict[int, float]] = {}
+    for row in rows:
+        if row["unit"] == "images/s":
+            count, _, rest = row["case"].partition(" files of ")
+            curve = speeds.setdefault(rest.split(", ")[1], {})
+            curve[int(row["peer_name"].split()[0])] = float(row["peer"])
+            curve[int(count)] = float(row["ours"])
+    figure = new_figure(6, 3.2)
+    axes = figure.add_subplot()
+    for (when, curve), colour in zip(speeds.items(), (ACCENT, REACHED), strict=True):
+        counts = sorted(curve)
+        axes.plot(counts, [curve[count] for count in counts], marker="o", color=colour, label=when)
+    axes.set_xscale("log")
+    axes.set_ylim(bottom=0)
+    axes.set_xlabel("files")
+    axes.set_ylabel("images/s, one thread")
+    axes.legend(frameon=False)
+    save_figure(figure, GROWTH)
 
 
 def table(rows: list[dict[str, str]]) -> str:
