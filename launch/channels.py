@@ -8,7 +8,7 @@ gets one.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -53,12 +53,14 @@ class Routing:
     """What travels, and the overrides that find it over there.
 
     Args:
-        channels: In the order of their names here.
+        channels: The pictures first.
         overrides: For the job.
+        replaced: Key to its text over there, of what is another place there.
     """
 
     channels: tuple[Channel, ...]
     overrides: tuple[str, ...]
+    replaced: Mapping[str, str]
 
 
 def route(
@@ -81,24 +83,27 @@ def route(
     Raises:
         UserError: a path is neither a file or folder here nor an address in S3, or the job could not reach it.
     """
-    found: list[Channel] = []
-    changed = list(overrides)
+    _check_reach(cfg, settings)
+    channels: list[Channel] = []
+    replaced = _places_there(cfg)
     for channel, text in _data(cfg, settings):
-        found.append(channel)
+        channels.append(channel)
         assert channel.key
-        changed = replace_override(changed, channel.key, text)
+        replaced[channel.key] = text
     if cfg.model.weights is not None:
         source = _source("model.weights", cfg.model.weights, is_folder=False)
-        found.append(Channel("weights", source, "model.weights"))
-        changed = replace_override(changed, "model.weights", _there("weights", _file_name(source)))
+        channels.append(Channel("weights", source, "model.weights"))
+        replaced["model.weights"] = _there("weights", _file_name(source))
     if pretrained is not None:
-        found.append(Channel("pretrained", pretrained))
-        if not isinstance(pretrained, Path) or pretrained.is_file():
-            changed = replace_override(changed, "model.weights", _there("pretrained", _file_name(pretrained)))
+        channels.append(Channel("pretrained", pretrained))
+        if isinstance(pretrained, Path) and pretrained.is_file():
+            replaced["model.weights"] = _there("pretrained", _file_name(pretrained))
     if wheels is not None:
-        found.append(Channel("wheels", wheels))
-    _check_reach(cfg, settings)
-    return Routing(tuple(found), tuple(_leave_places(cfg, changed)))
+        channels.append(Channel("wheels", wheels))
+    changed = list(overrides)
+    for key, text in replaced.items():
+        changed = replace_override(changed, key, text)
+    return Routing(tuple(channels), tuple(changed), replaced)
 
 
 def needs_hub_weights(cfg: DictConfig) -> bool:
@@ -189,14 +194,12 @@ def _check_reach(cfg: DictConfig, settings: LaunchSettings) -> None:
         raise UserError(msg)
 
 
-def _leave_places(cfg: DictConfig, overrides: list[str]) -> list[str]:
-    """Let a job have its own places for what lies anywhere on this machine."""
+def _places_there(cfg: DictConfig) -> dict[str, str]:
+    """Return, by key, what a job has in place of places of this machine at which it finds nothing."""
     from omegaconf import OmegaConf
 
     if str(cfg.resume) not in ("auto", "never"):
         msg = f"resume={cfg.resume} is a run of this machine, which a job cannot go on with: leave it out."
         raise UserError(msg)
-    for key, text in _PLACES_HERE.items():
-        if OmegaConf.select(cfg, key) not in (None, "auto", "none"):
-            overrides = replace_override(overrides, key, text)
-    return overrides
+    is_set = {key: OmegaConf.select(cfg, key) not in (None, "auto", "none") for key in _PLACES_HERE}
+    return {key: text for key, text in _PLACES_HERE.items() if is_set[key]}

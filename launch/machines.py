@@ -161,13 +161,16 @@ def _guess(instance_type: str) -> str:
     return did_you_mean(with_prefix, same_family or MACHINES)
 
 
-def check_machine(machine: Machine, *, precision: str, devices: int, accelerator: str, image: str) -> None:
+def check_machine(
+    machine: Machine, *, precision: str, devices: int, num_nodes: int, accelerator: str, image: str
+) -> None:
     """Refuse what a machine cannot do, before it is paid for.
 
     Args:
         machine: Whereon the run is to train.
         precision: ``trainer.precision``.
-        devices: ``trainer.devices`` as a number; -1 is all of them.
+        devices: ``trainer.devices`` as a number.
+        num_nodes: How many such machines train together.
         accelerator: ``trainer.accelerator``.
         image: ``launch.image``.
 
@@ -195,4 +198,10 @@ def check_machine(machine: Machine, *, precision: str, devices: int, accelerator
         raise UserError(msg)
     if devices > machine.num_gpus:
         msg = f"trainer.devices={devices}, but {name} has {count}: give as many or fewer, or a larger instance type."
+        raise UserError(msg)
+    if devices * num_nodes > 1 and devices < machine.num_gpus:
+        msg = (
+            f"trainer.devices={devices}, but torchrun starts a process for each of the {count} of {name}: use "
+            f"trainer.devices={machine.num_gpus}, or a smaller instance type."
+        )
         raise UserError(msg)

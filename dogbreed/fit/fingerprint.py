@@ -17,6 +17,7 @@ __all__ = ["Fingerprint", "config_hash", "data_hash", "fingerprint_of"]
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
+
 class Fingerprint(NamedTuple):
     """Two runs with the same fingerprint come to the same result.
 
