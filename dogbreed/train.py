@@ -59,9 +59,7 @@ def _refuse_launch(cfg: DictConfig, hydra_cfg: Any) -> None:
         )
         raise UserError(msg)
     if hydra_cfg.mode != RunMode.MULTIRUN:
-        msg = (
-            f"hydra/launcher=sagemaker ships sweeps: add -m, or ship one, python -m launch.train … launch={choice}."
-        )
+        msg = f"hydra/launcher=sagemaker ships sweeps: add -m, or ship one, python -m launch.train … launch={choice}."
         raise UserError(msg)
 
 

@@ -165,7 +165,7 @@ def _parse(overrides: Sequence[str]) -> list[Override]:
     parsed = []
     for text in overrides:
         try:
-            override = parser.parse_override(text)
+            (override,) = parser.parse_overrides([text])
         except HydraException as error:
             raise UserError(explain(error, "train")) from error
         if override.is_sweep_override():

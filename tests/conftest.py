@@ -65,7 +65,7 @@ def tree(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def cli(capfd, monkeypatch, tmp_path):
-    """Run a command as the shell would, in this process: ``cli("train", "model=resnet18")``, ``cli("launch.train")``."""
+    """Run a command as the shell would, in this process: ``cli("train", "seed=1")``, ``cli("launch.train", …)``."""
 
     def run(command: str, *arguments: str, cwd: Path | None = None) -> Answer:
         from importlib import import_module

@@ -36,7 +36,7 @@ def test_help_lists_every_option_of_every_group(cli):
     ],
 )
 def test_what_is_meant_for_another_machine_is_not_trained_here(cli, more, match):
-    answer = cli("train", *QUICK, *more)
+    answer = cli("train", *more, *QUICK)
     assert answer.code == 2
     assert re.search(match, answer.err, flags=re.M), answer.err
 

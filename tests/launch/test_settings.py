@@ -3,44 +3,15 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from launch_helpers import edited
 
 from dogbreed import UserError, compose
-from dogbreed.config import group_options
 from dogbreed.config.hashing import config_hash
-from launch.machines import find_machine
 from launch.settings import LaunchSettings
-
-PRESETS = group_options()["launch"]
 
 
 def settings(*overrides):
-    return LaunchSettings.of(compose(["launch=a10g", *overrides]))
-
-
-@pytest.mark.parametrize("preset", PRESETS)
-def test_a_preset_binds_what_its_machine_decides_and_never_the_batch(preset):
-    cfg = compose([f"launch={preset}"])
-    chosen = LaunchSettings.of(cfg)
-    assert cfg.data.batch_size == compose([]).data.batch_size
-    assert chosen.instance_count == cfg.trainer.num_nodes
-    if chosen.is_local:
-        return
-    machine = find_machine(chosen.instance_type)
-    if machine.gpu is None:
-        assert (cfg.trainer.accelerator, cfg.trainer.precision) == ("cpu", "auto")
-        return
-    assert cfg.trainer.precision == ("bf16-mixed" if machine.gpu.has_bf16 else "16-mixed")
-    assert cfg.trainer.devices == machine.num_gpus
-    assert cfg.data.num_workers == min(16, machine.workers_per_device)
-    # 50 MB a picture in half of the memory (conf/launch/_base.yaml).
-    micro = cfg.data.micro_batch_size
-    assert micro & (micro - 1) == 0
-    assert micro <= machine.gpu.memory_gb * 1e9 / 2 / 50e6 < 2 * micro
-
-
-def test_presets_for_everything_that_was_asked_for():
-    wanted = {"local", "cpu", "t4", "a10g", "l4", "l40s", "a100", "h100", "a10g_x4", "l4_x4", "a100_x8", "h100_x8"}
-    assert wanted | {"a10g_x4_2nodes", "a100_x8_2nodes"} <= set(PRESETS)
+    return LaunchSettings.of(edited(*overrides))
 
 
 def test_the_same_run_has_the_same_hash_apart_from_what_the_preset_binds():
@@ -58,7 +29,7 @@ def test_launch_can_be_overridden_by_an_experiment_and_the_command_line():
 
 def test_no_launch_is_a_sentence():
     with pytest.raises(UserError, match="launch is not set: choose a machine, for instance launch=a10g"):
-        LaunchSettings.of(compose([]))
+        LaunchSettings.of(edited(base=()))
 
 
 def test_texts_that_look_like_numbers_stay_texts():
