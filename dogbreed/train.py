@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dogbreed.command import run_hydra_command
+from dogbreed.errors import UserError
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -26,7 +27,7 @@ def train(cfg: DictConfig) -> float | list[float]:
         The objective's value; values, if it is a list.
 
     Raises:
-        UserError: as `dogbreed.fit_run`.
+        UserError: ``launch`` is set, or as `dogbreed.fit_run`.
     """
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
@@ -34,8 +35,32 @@ def train(cfg: DictConfig) -> float | list[float]:
     from dogbreed.fit.run import fit_run
 
     hydra_cfg = HydraConfig.get()
+    _refuse_launch(cfg, hydra_cfg)
     is_trial = hydra_cfg.mode == RunMode.MULTIRUN
     return fit_run(cfg, Path(hydra_cfg.runtime.output_dir), is_trial=is_trial).objective
+
+
+def _refuse_launch(cfg: DictConfig, hydra_cfg: Any) -> None:
+    """Refuse to train here what was meant for another machine.
+
+    Raises:
+        UserError: ``launch`` is set, and no launcher has taken the run along.
+    """
+    from hydra.types import RunMode
+
+    if cfg.get("launch") is None:
+        return
+    choices = hydra_cfg.runtime.choices
+    choice = choices.get("launch") or "a10g"
+    if choices.get("hydra/launcher") != "sagemaker":
+        msg = (
+            f"launch={choice} ships the run to another machine, which is python -m launch.train … launch={choice}: say "
+            "that, or leave launch out to train here."
+        )
+        raise UserError(msg)
+    if hydra_cfg.mode != RunMode.MULTIRUN:
+        msg = f"hydra/launcher=sagemaker ships sweeps: add -m, or ship one, python -m launch.train … launch={choice}."
+        raise UserError(msg)
 
 
 if __name__ == "__main__":

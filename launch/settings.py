@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import typing
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from dogbreed.errors import UserError, did_you_mean
+from launch.validation import validate
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -27,7 +29,7 @@ class LaunchSettings:
         spot: Use what others leave over, which is cheaper and may be taken away; the job then goes on by itself.
         max_wait_s: With spot, the most seconds from asking to done, waiting included; None for twice ``max_run_s``.
         max_retries: Starts anew after AWS's own failures, 0..30.
-        keep_alive_s: The machine waits so long for the next job (a warm pool, paid for), 0..3600; not with spot.
+        keep_alive_s: The machine waits so long for the next job (a warm pool, paid for), 0..21600; not with spot.
         region: AWS region; None for the one of the AWS configuration.
         role: ARN or name of the role that the job takes on; None for ``SAGEMAKER_ROLE``, or the one we run under.
         bucket: S3 bucket; None for SageMaker's own, ``sagemaker-REGION-ACCOUNT``.
@@ -99,24 +101,58 @@ class LaunchSettings:
     max_concurrent: int = 4
     timeout_s: float | None = None
 
+    def __post_init__(self) -> None:
+        """Check every value by itself, then with the others."""
+        validate(self)
+
+    @property
+    def wait_s(self) -> int | None:
+        """The most seconds from asking to done; None without spot, where nobody waits."""
+        if not self.spot:
+            return None
+        return 2 * self.max_run_s if self.max_wait_s is None else self.max_wait_s
+
+    @property
+    def is_local(self) -> bool:
+        """Say whether the job runs on this machine."""
+        return self.target == "local"
+
     @classmethod
     def of(cls, cfg: DictConfig) -> LaunchSettings:
         """Read the ``launch`` block of a composed configuration.
 
         Raises:
-            UserError: there is none, a key is unknown, or as the constructor.
+            UserError: there is none, a key is unknown, a value of the wrong kind, or as the constructor.
         """
         from omegaconf import OmegaConf
+
+        from dogbreed.config import check_types
 
         if cfg.get("launch") is None:
             msg = "launch is not set: choose a machine, for instance launch=a10g, or launch=local to try it here."
             raise UserError(msg)
         values = OmegaConf.to_container(cfg.launch, resolve=True)
-        assert isinstance(values, dict)
-        known = {item.name for item in fields(cls)}
-        for key in values:
-            if key not in known:
-                msg = f"launch.{key} does not exist. {did_you_mean(str(key), known)}"
+        if not isinstance(values, dict):
+            msg = f"launch={values} is no choice of a machine: use launch=a10g, or launch=local to try it here."
+            raise UserError(msg)
+        hints = typing.get_type_hints(cls)
+        plain: dict[str, Any] = {}
+        for key, value in values.items():
+            if key not in hints:
+                msg = f"launch.{key!s} does not exist. {did_you_mean(str(key), hints)}".strip()
                 raise UserError(msg)
-        plain = {str(key): tuple(value) if isinstance(value, list) else value for key, value in values.items()}
-        return cls(**plain)
+            plain[str(key)] = _as_text(value) if key in ("tags", "environment", "image_version") else value
+        check_types(OmegaConf.create({"launch": plain}), {f"launch.{key}": hint for key, hint in hints.items()})
+        arguments: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value for key, value in plain.items()
+        }
+        return cls(**arguments)
+
+
+def _as_text(value: Any) -> Any:
+    """Take numbers and truth values for the texts that they were typed as; anything else stays."""
+    if isinstance(value, dict):
+        return {str(key): _as_text(item) for key, item in value.items()}
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(value) if isinstance(value, (int, float)) else value

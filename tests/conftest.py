@@ -65,13 +65,14 @@ def tree(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def cli(capfd, monkeypatch, tmp_path):
-    """Run a command as the shell would, in this process: ``cli("train", "model=resnet18")``."""
+    """Run a command as the shell would, in this process: ``cli("train", "seed=1")``, ``cli("launch.train", …)``."""
 
     def run(command: str, *arguments: str, cwd: Path | None = None) -> Answer:
         from importlib import import_module
 
-        module = import_module(f"dogbreed.{command}")
-        monkeypatch.setattr(sys, "argv", [f"dogbreed.{command}", *map(str, arguments)])
+        name = command if "." in command else f"dogbreed.{command}"
+        module = import_module(name)
+        monkeypatch.setattr(sys, "argv", [name, *map(str, arguments)])
         monkeypatch.chdir(cwd or tmp_path)
         capfd.readouterr()
         with pytest.raises(SystemExit) as exit_info:

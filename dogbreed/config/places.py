@@ -26,11 +26,15 @@ def group_options() -> dict[str, list[str]]:
 
 
 def register_resolvers() -> None:
-    """Make ``${option_groups:}``, the list for ``--help``, known to OmegaConf."""
+    """Make ``${option_groups:}``, the list for ``--help``, known to OmegaConf; a group named in it is shown, too.
+
+    Where a run is shipped is no matter of training here: only ``${option_groups:launch}`` shows that group.
+    """
     from omegaconf import OmegaConf
 
-    def option_groups() -> str:
-        return "\n".join(f"  {group:<11} {', '.join(options)}" for group, options in group_options().items())
+    def option_groups(*more: str) -> str:
+        shown = {group: options for group, options in group_options().items() if group != "launch" or group in more}
+        return "\n".join(f"  {group:<11} {', '.join(options)}" for group, options in shown.items())
 
     OmegaConf.register_new_resolver("option_groups", option_groups, replace=True)
 

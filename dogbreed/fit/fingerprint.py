@@ -7,38 +7,15 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from dogbreed.config.hashing import config_hash, hash_of
 from dogbreed.data.candidates import read_manifest, walk_tree
 from dogbreed.data.storage import PACK_JSON, is_packed, storage_of
 from dogbreed.errors import UserError
 
+__all__ = ["Fingerprint", "config_hash", "data_hash", "fingerprint_of"]
+
 if TYPE_CHECKING:
     from omegaconf import DictConfig
-
-# Raise it when checkpoints change so that older ones do not fit any more.
-VERSION = 1
-
-# Keys that do not change what is learned: where things go, how often we look, how many help.
-_IRRELEVANT = (
-    "diagnose",
-    "hydra",
-    "launch",
-    "logger",
-    "report",
-    "resume",
-    "checkpoint_dir",
-    "checkpoint_every_s",
-    "test_after_fit",
-    "data.num_workers",
-    "data.cache_max_gb",
-    "trainer.log_every_n_steps",
-    "trainer.enable_model_summary",
-    "trainer.enable_progress_bar",
-    "trainer.default_root_dir",
-    "trainer.detect_anomaly",
-    "trainer.profiler",
-)
-# Keys that name places; what is found there is in the data's hash.
-_PLACES = ("data.root", "data.manifest", "data.source.folder", "model.weights")
 
 
 class Fingerprint(NamedTuple):
@@ -58,31 +35,13 @@ def fingerprint_of(cfg: DictConfig) -> Fingerprint:
     return Fingerprint(config_hash(cfg), data_hash(cfg))
 
 
-def config_hash(cfg: DictConfig) -> str:
-    """Hash a composed configuration without what does not change the result. It reads no file."""
-    from omegaconf import OmegaConf
-
-    kept = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key not in _IRRELEVANT])
-    plain = OmegaConf.to_container(kept, resolve=True)
-    assert isinstance(plain, dict)
-    for name in (*_IRRELEVANT, *_PLACES):
-        *parents, key = name.split(".")
-        node: Any = plain
-        for parent in parents:
-            node = (node or {}).get(parent)
-        if isinstance(node, dict) and key in node:
-            # A place that is named is not the same as none.
-            node[key] = node[key] is not None if name in _PLACES else None
-    return _hash(json.dumps([VERSION, plain], sort_keys=True, default=str))
-
-
 def data_hash(cfg: DictConfig) -> str:
     """Hash names and sizes of the pictures, and the weights that a configuration names. It opens no picture.
 
     What is missing or cannot be read gets a hash, too: the run itself says what is wrong.
     """
     try:
-        return _hash(json.dumps([_describe_pictures(cfg), _describe_weights(cfg)], default=str))
+        return hash_of(json.dumps([_describe_pictures(cfg), _describe_weights(cfg)], default=str))
     except (OSError, UserError) as error:
         return f"unreadable: {error}"
 
@@ -120,7 +79,3 @@ def _describe_weights(cfg: DictConfig) -> str | None:
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _hash(text: str) -> str:
-    return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()[:16]

@@ -19,10 +19,26 @@ def test_help_lists_every_option_of_every_group(cli):
     answer = cli("train", "--help")
     assert answer.code == 0
     for group, options in group_options().items():
+        if group == "launch":  # ships a run to another machine
+            assert not re.search(r"^ *launch ", answer.out, flags=re.M)
+            continue
         line = re.search(rf"^ *{group} +(.*)$", answer.out, flags=re.M)
         assert line, group
         assert line[1].split(", ") == options
     assert "_base" not in answer.out
+
+
+@pytest.mark.parametrize(
+    ("more", "match"),
+    [
+        (["launch=a10g"], r"^Error: launch=a10g ships the run .* python -m launch.train … launch=a10g"),
+        (["-m", "launch=local", "seed=1,2"], r"launch=local ships the run .* leave launch out"),
+    ],
+)
+def test_what_is_meant_for_another_machine_is_not_trained_here(cli, more, match):
+    answer = cli("train", *more, *QUICK)
+    assert answer.code == 2
+    assert re.search(match, answer.err, flags=re.M), answer.err
 
 
 def test_a_folder_of_pictures(cli, tree, tmp_path):
