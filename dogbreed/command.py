@@ -16,7 +16,7 @@ import sys
 import tempfile
 import threading
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -76,13 +76,16 @@ def _sigterm_interrupts() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def run_hydra_command(config_name: str, task: Callable[[DictConfig], Any]) -> NoReturn:
+def run_hydra_command(
+    config_name: str, task: Callable[[DictConfig], Any], hydra_overrides: Sequence[str] = ()
+) -> NoReturn:
     """Run a command that Hydra configures.
 
     Args:
         config_name: Primary configuration under ``conf/``.
         task: Gets the composed configuration; returns the objective. In a sweep its
             exceptions are reported and a failed trial is a failed trial.
+        hydra_overrides: Of Hydra's own settings, which this command has otherwise; those that are typed come after them.
     """
 
     def body() -> None:
@@ -116,7 +119,7 @@ def run_hydra_command(config_name: str, task: Callable[[DictConfig], Any]) -> No
                     failures.append(error)
                 return math.nan
 
-        sys.argv[1:] = [quote_path(argument) for argument in sys.argv[1:]]
+        sys.argv[1:] = [*hydra_overrides, *(quote_path(argument) for argument in sys.argv[1:])]
         if not is_main():
             sys.argv[1:] = _as_other_rank(sys.argv[1:])
         try:
