@@ -11,7 +11,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import closing, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -100,8 +100,12 @@ class Listing:
         Args:
             where: Condition on the listing's columns, in SQL.
         """
-        with closing(self.database.cursor()) as cursor:
-            for path, *rest in cursor.execute(f"SELECT {_ROW}, sha256 FROM listing WHERE {where} ORDER BY path"):  # noqa: S608
+        # A page at a time: a query that is under way would keep the database from others, and from being closed.
+        ask = f"SELECT {_ROW}, sha256 FROM listing WHERE path > ? AND ({where}) ORDER BY path LIMIT 1000"  # noqa: S608
+        last = b""
+        while rows := self.database.execute(ask, (last,)).fetchall():
+            last = rows[-1][0]
+            for path, *rest in rows:
                 yield ListedFile(path.decode(), self.folder / os.fsdecode(path), *rest)
 
     def count(self, where: str) -> tuple[int, int]:

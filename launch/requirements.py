@@ -92,7 +92,7 @@ def requirement_name(line: str) -> str:
         >>> requirement_name("optuna>=4.5; python_version < '3.14'"), requirement_name("./wheel.whl")
         ('optuna', '')
     """
-    found = re.match(r"([A-Za-z0-9][A-Za-z0-9._-]*)\s*(?:$|[\[<>=!~;@( #])", line)
+    found = re.match(r"([A-Za-z0-9][A-Za-z0-9._-]*)\s*(?:$|[\[<>=!~;@(#])", line)
     return found[1] if found else ""
 
 

@@ -141,7 +141,7 @@ def _fetch(pins: Sequence[str], folder: Path) -> None:
             left.remove(pin)
             from_source.append(pin)
         if problem:
-            msg = f"The wheels of a job without a network cannot be fetched ({problem}): check the network, or pip's settings."
+            msg = f"The wheels for the job cannot be fetched ({problem}): check the network, or pip's settings."
             raise UserError(msg)
         for pin in from_source:
             _build(pin, folder)

@@ -112,7 +112,6 @@ def connect(settings: LaunchSettings) -> Aws:
             msg = "No AWS region is set: launch.region=eu-central-1, AWS_REGION, or aws configure."
             raise UserError(msg)
         _check_region(session, region, "launch.region" if settings.region else "AWS_REGION")
-        session = boto3.Session(region_name=region)
     return Aws(session, region, os.environ.get("AWS_ENDPOINT_URL") or None)
 
 
