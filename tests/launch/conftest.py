@@ -1,5 +1,6 @@
 """AWS on this machine: moto's real HTTP server, and a proxy in front of it that fails as a test wants."""
 
+import os
 import urllib.request
 
 import pytest
@@ -7,6 +8,7 @@ from faulty_proxy import start_proxy
 
 REGION = "eu-central-1"
 BUCKET = "ours"
+CREDENTIALS = {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing", "AWS_DEFAULT_REGION": REGION}
 
 
 @pytest.fixture(scope="session")
@@ -24,33 +26,25 @@ def moto_url():
 @pytest.fixture
 def no_aws(monkeypatch, tmp_path):
     """An environment without any trace of AWS: no credentials, no region, no configuration."""
-    import os
-
-    for name in [name for name in os.environ if name.startswith(("AWS_", "SAGEMAKER_"))]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "no_config"))
-    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "no_credentials"))
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    _forget_aws(monkeypatch)
 
 
 @pytest.fixture
 def aws_server(moto_url, no_aws, monkeypatch):
     """An empty account at moto's server, and the environment that leads there; its address."""
     urllib.request.urlopen(urllib.request.Request(f"{moto_url}/moto-api/reset", method="POST")).close()
-    monkeypatch.setenv("AWS_ENDPOINT_URL", moto_url)
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", REGION)
+    _lead_to(monkeypatch, moto_url)
     return moto_url
 
 
 @pytest.fixture
-def proxy(aws_server, monkeypatch):
-    """A proxy between us and the server; the environment leads to it."""
-    running, stop = start_proxy(aws_server)
-    monkeypatch.setenv("AWS_ENDPOINT_URL", running.url)
-    yield running
-    stop()
+def proxy(aws_server, _proxy, monkeypatch):
+    """A proxy between us and the server, which lets everything through; the environment leads to it."""
+    _proxy.rule = lambda request: None
+    _proxy.requests.clear()
+    monkeypatch.setenv("AWS_ENDPOINT_URL", _proxy.url)
+    yield _proxy
+    _proxy.rule = lambda request: None
 
 
 @pytest.fixture
@@ -61,12 +55,10 @@ def own_cache(monkeypatch, tmp_path):
 
 
 @pytest.fixture
-def aws(aws_server):
+def aws(aws_server, _account, monkeypatch):
     """The account, without a proxy."""
-    from launch.aws.session import connect
-    from launch.settings import LaunchSettings
-
-    return connect(LaunchSettings())
+    monkeypatch.setitem(_account.__dict__, "identity", _account.identity)  # given back as it was
+    return _account
 
 
 @pytest.fixture
@@ -79,12 +71,54 @@ def store(aws, own_cache):
 
 
 @pytest.fixture
-def faulty_store(store, proxy):
-    """The same bucket, seen through the proxy, whose count begins at zero."""
-    from launch.aws.session import connect
+def faulty_store(store, proxy, _account_through_proxy):
+    """The same bucket, seen through the proxy."""
     from launch.aws.storage import S3Store
+
+    return S3Store(_account_through_proxy, BUCKET)
+
+
+@pytest.fixture(scope="session")
+def _proxy(moto_url):
+    running, stop = start_proxy(moto_url)
+    yield running
+    stop()
+
+
+@pytest.fixture(scope="session")
+def _account(moto_url):
+    return _connect(moto_url)
+
+
+@pytest.fixture(scope="session")
+def _account_through_proxy(_proxy):
+    return _connect(_proxy.url)
+
+
+def _connect(url):
+    """Connect once for all tests: making clients takes longer than using them."""
+    from launch.aws.session import connect
     from launch.settings import LaunchSettings
 
-    through = S3Store(connect(LaunchSettings()), BUCKET)
-    proxy.requests.clear()
-    return through
+    with pytest.MonkeyPatch.context() as patch:
+        _forget_aws(patch)
+        _lead_to(patch, url)
+        account = connect(LaunchSettings())
+        assert account.account
+        for name in ("s3", "iam"):
+            account.client(name)
+    return account
+
+
+def _forget_aws(patch):
+    for name in [name for name in os.environ if name.startswith(("AWS_", "SAGEMAKER_"))]:
+        patch.delenv(name)
+    patch.setenv("AWS_CONFIG_FILE", os.devnull)
+    patch.setenv("AWS_SHARED_CREDENTIALS_FILE", os.devnull)
+    patch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+
+
+def _lead_to(patch, url):
+    patch.setenv("AWS_ENDPOINT_URL", url)
+    for name, value in CREDENTIALS.items():
+        patch.setenv(name, value)

@@ -85,7 +85,7 @@ def test_a_broken_put_is_sent_again(faulty_store, store, proxy, tmp_path):
 
 
 def test_a_broken_part_is_sent_again_alone(faulty_store, store, proxy, tmp_path, small_parts):
-    data = os.urandom(2 * small_parts + 5)
+    data = os.urandom(small_parts + 5)
     (tmp_path / "file").write_bytes(data)
     proxy.rule = lambda request: DROP if "partNumber=2" in request.path and request.seen == 0 else None
 

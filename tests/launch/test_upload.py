@@ -91,32 +91,32 @@ def test_what_was_removed_from_the_store_is_sent_again(store, tmp_path):
 
 
 def test_a_half_upload_is_completed(faulty_store, store, proxy, tmp_path):
-    folder = fill(tmp_path / "photos", 40)
-    proxy.rule = lambda request: Fault(400, "ExpiredToken") if proxy.count("PUT") > 15 else None
+    folder = fill(tmp_path / "photos", 24)
+    proxy.rule = lambda request: Fault(400, "ExpiredToken") if proxy.count("PUT") > 10 else None
     with pytest.raises(UserError, match="have expired: log in anew .* what is done stays done"):
         upload_folder(faulty_store, folder, "data", num_threads=4)
     assert not list(store.list("data/complete/"))
     arrived = {found.key for found in store.list("data/")}
-    assert 0 < len(arrived) <= 15
+    assert 0 < len(arrived) <= 10
     proxy.rule = lambda request: None
     proxy.requests.clear()
 
     done = upload_folder(faulty_store, folder, "data")
 
-    assert done.num_sent == 40 - len(arrived)
+    assert done.num_sent == 24 - len(arrived)
     assert not {request.path for request in proxy.requests if request.method == "PUT"} & arrived
     assert stored(store, done) == on_disk(folder)
-    assert len(list(store.list("data/"))) == 41  # and the marker
+    assert len(list(store.list("data/"))) == 25  # and the marker
 
 
-@pytest.mark.parametrize("fault", [DROP, Fault(503, "SlowDown"), Fault(500, "InternalError")])
+@pytest.mark.parametrize("fault", [DROP, Fault(503, "SlowDown")])
 def test_every_call_failing_once_loses_and_doubles_nothing(faulty_store, store, proxy, tmp_path, fault):
-    folder = fill(tmp_path / "photos", 5)
+    folder = fill(tmp_path / "photos", 3)
     proxy.rule = lambda request: fault if request.seen == 0 else None
 
     done = upload_folder(faulty_store, folder, "data")
 
-    assert done.num_sent == 5
+    assert done.num_sent == 3
     assert stored(store, done) == on_disk(folder)
     puts = [request.path for request in proxy.requests if request.method == "PUT"]
     assert {puts.count(path) for path in puts} == {2}
@@ -181,11 +181,11 @@ def test_what_cannot_be_uploaded_is_one_sentence(store, tmp_path):
         upload_folder(store, folder, "data")
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
+@pytest.mark.skipif(not Path("/proc/self/mem").exists(), reason="needs a file that nobody, not even root, can read")
 def test_a_file_that_cannot_be_read_is_named(store, tmp_path):
     folder = fill(tmp_path / "photos", 2)
-    (folder / "class 0" / "picture 0.jpg").chmod(0)
-    with pytest.raises(UserError, match="picture 0.jpg cannot be read .Permission denied."):
+    (folder / "odd.jpg").symlink_to("/proc/self/mem")
+    with pytest.raises(UserError, match=r"odd.jpg cannot be read \(Input/output error\): change its permissions"):
         upload_folder(store, folder, "data")
 
 
