@@ -11,6 +11,7 @@ from benchmarks.record import save, table
 NAMES = (
     "startup",
     "report",
+    "launch",
     "inputs",
     "growth",
     "memory",
