@@ -1,4 +1,4 @@
-"""``launch=local``: a job's bundle through Amazon's training toolkit in a process of this machine, without an account."""
+"""``launch=local``: a job's bundle through Amazon's training toolkit in a process here, without an account."""
 
 from __future__ import annotations
 
@@ -52,9 +52,8 @@ def run_locally(
     request = _for_here(request, sourcedir)
     python = toolkit_python(say)
     run_dir.mkdir(parents=True, exist_ok=True)
-    take_lock(
-        run_dir / RUN_LOCK
-    ).release()  # Hydra's search for an interrupted run has left it to us; now it is the job's
+    # The search for an interrupted run has left its lock to us; now it is the job's.
+    take_lock(run_dir / RUN_LOCK).release()
     base = Path(tempfile.mkdtemp(prefix="dogbreed_job_"))
     try:
         lay_out(request, base, channels=channels)

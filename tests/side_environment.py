@@ -1,4 +1,4 @@
-"""Environments for what does not fit beside the rest, kept in the user's cache folder from one test session to the next."""
+"""Environments for what does not fit beside the rest, kept in the user's cache folder between test sessions."""
 
 import os
 from pathlib import Path

@@ -6,6 +6,7 @@ toolkit's variables do not say.
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import sys
@@ -22,6 +23,11 @@ def main() -> NoReturn:
     """Run the job: exit code 0 when all is done and delivered, 2 for what the user can mend, 1 for our bugs."""
     from dogbreed.command import run_command
     from launch.container.deliver import report_failure
+
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # Amazon's image has Python write every word by itself, and the toolkit makes a line of what it reads.
+            stream.reconfigure(line_buffering=True, write_through=False)
 
     def body() -> None:
         job = Job.of(os.environ)

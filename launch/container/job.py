@@ -7,9 +7,8 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-# SageMaker adds it to the hyperparameters of a tuning job's children, and the toolkit takes it out of SM_HPS.
+# SageMaker adds it to the hyperparameters of a tuning job's children.
 TUNING_METRIC = "_tuning_objective_metric"
 # A hyperparameter of ours: the run is one of a sweep.
 TRIAL = "dogbreed_trial"
@@ -23,7 +22,7 @@ class Job:
         base: ``/opt/ml``, or what stands for it.
         model_dir: What is here at the end becomes model.tar.gz.
         output_dir: What is here at the end becomes output.tar.gz.
-        hyperparameters: As the toolkit has read them.
+        hyperparameters: As the API has them, a text each; the toolkit's own reading of them has lost ``1e-3``.
         channels: Folders of input by the names of channels.
         hosts: Names of all machines.
         host: Name of this one.
@@ -35,7 +34,7 @@ class Job:
     base: Path
     model_dir: Path
     output_dir: Path
-    hyperparameters: Mapping[str, Any] = field(default_factory=dict)
+    hyperparameters: Mapping[str, str] = field(default_factory=dict)
     channels: Mapping[str, Path] = field(default_factory=dict)
     hosts: tuple[str, ...] = ("algo-1",)
     host: str = "algo-1"
@@ -52,7 +51,7 @@ class Job:
         """
         from dogbreed.errors import UserError
 
-        if not {"SM_MODEL_DIR", "SM_OUTPUT_DATA_DIR", "SM_HPS"} <= variables.keys():
+        if not {"SM_MODEL_DIR", "SM_OUTPUT_DATA_DIR", "SM_INPUT_CONFIG_DIR"} <= variables.keys():
             msg = "This is what runs inside a SageMaker job; to try it here: python -m launch.train launch=local."
             raise UserError(msg)
         model_dir = Path(variables["SM_MODEL_DIR"])
@@ -63,7 +62,9 @@ class Job:
             base=Path(variables.get("SAGEMAKER_BASE_DIR") or model_dir.parent),
             model_dir=model_dir,
             output_dir=Path(variables["SM_OUTPUT_DATA_DIR"]),
-            hyperparameters=json.loads(variables["SM_HPS"]),
+            hyperparameters=json.loads(
+                Path(variables["SM_INPUT_CONFIG_DIR"], "hyperparameters.json").read_text(encoding="utf-8")
+            ),
             channels={
                 names.get(name.removeprefix(prefix), name.removeprefix(prefix).lower()): Path(value)
                 for name, value in variables.items()
@@ -95,10 +96,4 @@ class Job:
     @property
     def is_trial(self) -> bool:
         """The run is one of a sweep or of a tuning job, and must not see the test split."""
-        if str(self.hyperparameters.get(TRIAL, "false")).lower() == "true":
-            return True
-        try:
-            given = json.loads((self.base / "input/config/hyperparameters.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return False
-        return TUNING_METRIC in given
+        return TUNING_METRIC in self.hyperparameters or self.hyperparameters.get(TRIAL, "").strip('"') == "true"

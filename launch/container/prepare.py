@@ -9,6 +9,7 @@ import os
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from dogbreed.errors import UserError
@@ -30,7 +31,8 @@ def prepare(job: Job) -> None:
     """
     # The disk of the machine is below /opt/ml; home is on the container's own, which is small.
     os.environ.setdefault("DOGBREED_CACHE", str(job.base / "cache"))
-    if "wheels" in job.channels:
+    # With a requirements.txt the toolkit has installed them already (PIP_NO_INDEX, PIP_FIND_LINKS).
+    if "wheels" in job.channels and not (job.base / "code" / "requirements.txt").exists():
         _once(job, "wheels", lambda: _install_wheels(job.channels["wheels"]))
     if "pretrained" in job.channels:
         _show_pretrained(job.channels["pretrained"])
@@ -68,7 +70,7 @@ def _install_wheels(folder: Path) -> None:
 
 def _show_pretrained(folder: Path) -> None:
     """Have weights found in the channel, which is laid out as the hub's cache (``hub/``) and ours (``weights/``)."""
-    os.environ["HF_HOME"] = str(folder)
+    os.environ["HF_HUB_CACHE"] = str(folder / "hub" if (folder / "hub").is_dir() else folder)
     os.environ["HF_HUB_OFFLINE"] = "1"
     ours = Path(os.environ["DOGBREED_CACHE"]).expanduser() / "weights"
     ours.mkdir(parents=True, exist_ok=True)
@@ -90,9 +92,8 @@ def _pip(*words: str, what: str) -> None:
     importlib.invalidate_caches()
 
 
-def _once(job: Job, name: str, install: object) -> None:
+def _once(job: Job, name: str, install: Callable[[], None]) -> None:
     """Do it in the first of this machine's ranks; the others wait."""
-    assert callable(install)
     with (job.base / f".dogbreed_{name}").open("a+", encoding="utf-8") as stamp:
         fcntl.flock(stamp, fcntl.LOCK_EX)
         stamp.seek(0)

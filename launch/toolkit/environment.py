@@ -63,7 +63,7 @@ def toolkit_packages(python: Path) -> Path:
 
 
 def pip_settings(sourcedir: Path) -> dict[str, str]:
-    """Return variables that spare pip the search through all that our libraries need, where it would find nothing to do.
+    """Return variables that spare pip the search through what our libraries need, where all of them are here.
 
     Args:
         sourcedir: The bundle, whose requirements.txt the toolkit has pip install.

@@ -59,7 +59,7 @@ def lay_out(
 
 
 def host_names(request: Mapping[str, Any]) -> list[str]:
-    """Return the names of a job's machines: ``algo-1``, …"""
+    """Return the names of a job's machines: ``algo-1`` and so on."""
     count = int((request.get("ResourceConfig") or {}).get("InstanceCount") or 1)
     return [f"algo-{number + 1}" for number in range(count)]
 

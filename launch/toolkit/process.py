@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -136,7 +137,7 @@ def start(
 
     Args:
         base: The job's folder.
-        request: CreateTrainingJob's, for its environment variables.
+        request: CreateTrainingJob's, for its environment variables; those that name /opt/ml mean ``base`` here.
         python: From `toolkit_python`.
         environment: More variables: where S3 is, say, and `pip_settings`.
         master_port: A free port, the same for all machines of a job; None where there is one machine.
@@ -165,7 +166,9 @@ def start(
     }
     if (base / "input" / "config" / "debughookconfig.json").exists():
         variables["SMDEBUG_CONFIG_FILE_PATH"] = str(base / "input" / "config" / "debughookconfig.json")
-    variables |= {str(name): str(value) for name, value in (request.get("Environment") or {}).items()}
+    for name, value in (request.get("Environment") or {}).items():
+        is_place = f"{value}/".startswith("/opt/ml/")
+        variables[str(name)] = str(base) + str(value).removeprefix("/opt/ml") if is_place else str(value)
     process = subprocess.Popen(  # noqa: S603 -- our own words
         [str(own), "-P", "-m", "sagemaker_training.cli.train"],
         cwd=base,
@@ -195,10 +198,8 @@ def _write_torchrun(folder: Path) -> None:
 
 
 def _signal(pid: int, number: int) -> None:
-    try:
+    with suppress(ProcessLookupError):
         os.kill(pid, number)
-    except ProcessLookupError:
-        pass
 
 
 def _runs_entry(pid: int) -> bool:

@@ -135,11 +135,13 @@ def test_pip_need_not_search(tmp_path):
 # -- the process -------------------------------------------------------------
 
 TRIED = """
-import json, os, sys, time
+import json, os, sys
+sys.stdout.reconfigure(line_buffering=True, write_through=False)
 print("args", json.dumps(sys.argv[1:]))
 print("hps", os.environ["SM_HPS"])
 print("places", os.environ["SM_CHANNEL_DATA"], os.environ["SAGEMAKER_BASE_DIR"], os.environ["MINE"])
-print("modules", [name for name in ("dogbreed", "helpers", "launch", "torch") if __import__("importlib.util").util.find_spec(name)])
+from importlib.util import find_spec
+print("modules", [name for name in ("dogbreed", "helpers", "launch", "torch") if find_spec(name)])
 import brought
 print("brought", brought.__file__)
 sys.stderr.write("ValueError: what the log says\\n")
@@ -158,8 +160,8 @@ def test_a_job_of_its_own(jobs, tmp_path):
     (wheel,) = wheels.glob("*.whl")
     more = [("sm_entry.py", TRIED), ("requirements.txt", f"{wheel}\n")]
     bundle = write_bundle(tmp_path / "code.tar.gz", requirements=(), more=more)
-    request = request_of(["data.root=${oc.env:SM_CHANNEL_DATA}", "x=1"], bundle, Environment={"MINE": "yes"})
-    base = tmp_path / "the job"
+    request = request_of(["data.root=${oc.env:SM_CHANNEL_DATA}", "x=1"], bundle, Environment={"MINE": "/opt/ml/yes"})
+    base = tmp_path / "ml"
     lay_out(request, base, channels={"data": tmp_path})
     process = jobs(base, request)
     lines, code = run_out(process)
@@ -167,7 +169,7 @@ def test_a_job_of_its_own(jobs, tmp_path):
     assert code == 1, "\n".join(lines)
     assert "--data.root" in json.loads(said["args"])
     assert json.loads(said["hps"])["data.root"] == {"base64": "JHtvYy5lbnY6U01fQ0hBTk5FTF9EQVRBfQ=="}
-    assert said["places"] == f"{base}/input/data/data {base} yes"
+    assert said["places"] == f"{base}/input/data/data {base} {base}/yes"
     assert said["modules"] == "['dogbreed', 'launch', 'torch']"  # of the bundle, and of ours torch
     assert Path(said["brought"]).is_relative_to(base / "machine")
     assert not list(packages_of(Path(sys.prefix)).glob("brought*"))
