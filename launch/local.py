@@ -76,8 +76,11 @@ def _for_here(request: Mapping[str, Any], sourcedir: Path) -> dict[str, Any]:
         raise UserError(msg)
     left_out = ("CheckpointConfig", "DebugHookConfig", "ResourceConfig")
     here = {name: value for name, value in request.items() if name not in left_out}
+    given = dict(request.get("HyperParameters") or {})
+    # The run starts its own processes, as many as it wants, as it does without a job; torchrun would count the GPUs.
+    given.pop("sagemaker_torch_distributed_enabled", None)
     here["HyperParameters"] = {
-        **(request.get("HyperParameters") or {}),
+        **given,
         "sagemaker_submit_directory": json.dumps(str(sourcedir.absolute())),
         "sagemaker_container_log_level": json.dumps(_TOOLKIT_LOG_LEVEL),
     }

@@ -14,7 +14,7 @@ from dogbreed.errors import UserError, sentence_of
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
-# As many characters of the failure file are shown as FailureReason.
+# DescribeTrainingJob shows so much of the failure file as FailureReason.
 MAX_FAILURE_CHARS = 1024
 # What a model folder is known by: it comes last.
 _SIGN = "model.json"

@@ -12,12 +12,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from launch.container.deliver import MAX_FAILURE_CHARS
 from launch.toolkit.environment import toolkit_packages
 from launch.toolkit.layout import MACHINE
 from launch.toolkit.side_environment import make_environment, our_packages
-
-# As SageMaker: DescribeTrainingJob shows so much of the failure file.
-MAX_FAILURE_CHARS = 1024
 
 ENTRY = "sm_entry.py"
 _MARK = "DOGBREED_TOOLKIT_JOB"

@@ -163,7 +163,8 @@ def test_overrides_go_through_a_shell_unharmed():
     assert from_hyperparameters(sent) == words
     for value in map(json.loads, sent.values()):
         text = value if isinstance(value, str) else ",".join(f"{key}={inner}" for key, inner in value.items())
-        assert subprocess.run(f"printf %s {text}", shell=True, capture_output=True, text=True).stdout == text
+        said = subprocess.run(f"printf '%s\\n' {text}", shell=True, capture_output=True, text=True).stdout
+        assert said.split() == text.split()
     plain = {"optim.lr": "1e-3", "_tuning_objective_metric": "v"}  # as a tuning job sends them
     assert from_hyperparameters(plain) == ["optim.lr=1e-3"]
 
@@ -327,3 +328,10 @@ def test_smdebug_comes_without_what_it_asks_for(tmp_path):
     code = "try:\n    p.install_smdebug(job)\nexcept UserError as error:\n    print(error)"
     done = in_machine(tmp_path, code, {"wheels": tmp_path / "wheels"})
     assert done.stdout.startswith("diagnose/hook=smdebug: pip cannot install what the job needs (No "), done.stderr
+
+
+def test_nothing_is_imported_before_libraries_are_there():
+    names = "launch.container.entry, launch.container.prepare, launch.container.deliver, dogbreed.command"
+    command = [sys.executable, "-S", "-c", f"import {names}"]  # -S: nothing but Python's own library
+    done = subprocess.run(command, env={"PYTHONPATH": str(TOP)}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
