@@ -105,7 +105,7 @@ class SageMaker(SageMakerResponse):
         if params.get("StatusEquals"):
             rows = [row for row in rows if row["TrainingJobStatus"] == params["StatusEquals"]]
         key = params.get("SortBy", "Name")
-        rows.sort(key=lambda row: _CHILD_KEYS[key](row), reverse=params.get("SortOrder") == "Descending")
+        rows.sort(key=_CHILD_KEYS[key], reverse=params.get("SortOrder") == "Descending")
         return ActionResult(_page("TrainingJobSummaries", rows, params, 10))
 
     def update_endpoint(self) -> ActionResult:
@@ -140,8 +140,7 @@ class Iam(IamResponse):
     def simulate_principal_policy(self) -> ActionResult:
         """Judge actions by a role's own and attached policies; a deny beats an allow."""
         role = self.backend.get_role_by_arn(self._get_param("PolicySourceArn"))
-        attached = [policy.default_version.document for policy in role.managed_policies.values()]
-        policies = [IAMPolicy(document) for document in [*role.policies.values(), *attached]]
+        policies = [IAMPolicy(policy) for policy in (*role.policies.values(), *role.managed_policies.values())]
         results = []
         for action in self._get_param("ActionNames"):
             for resource in self._get_param("ResourceArns") or ["*"]:

@@ -11,16 +11,19 @@ from pathlib import Path
 from typing import Any
 
 from launch.standin.cloudlog import MAX_EVENTS, MetricReader, Stream
-from launch.standin.host import Host
+from launch.standin.host import Host, Lines
 from launch.standin.job import TrainingJob
 from launch.standin.transfer import FolderSync
+from launch.toolkit.layout import host_names
+from launch.toolkit.process import free_port
 
 # Seconds between two looks at checkpoints, at whether to stop, at new lines.
 SYNC_S = 1.0
 TICK_S = 0.05
 # Seconds in which the pipe of a killed container must have come to its end.
 PIPE_S = 5.0
-# Amazon gives a container 120 s after SIGTERM; the toolkit passes none on, so that waiting longer changes nothing.
+# Amazon gives a container 120 s after SIGTERM. The toolkit, the container's first process, neither passes it on nor
+# ends by it, so that the script sees nothing of it and trains on; here it does so for a second.
 GRACE_S = 1.0
 
 
@@ -69,22 +72,28 @@ class Attempt:
         self._interrupt_on = interrupt_on
         self._closing = closing
         # Bounded, so that who prints faster than the log takes it has to wait, as for a full pipe.
-        self._lines: queue.Queue[tuple[str, int, str]] = queue.Queue(MAX_EVENTS)
-        count = int(job.request["ResourceConfig"].get("InstanceCount", 1))
-        names = [f"algo-{number}" for number in range(1, count + 1)]
-        self.hosts = [Host(name, names, folder / name, job.request, environment, self._lines) for name in names]
+        self._lines: Lines = queue.Queue(MAX_EVENTS)
+        self.hosts = [
+            Host(name, index, folder / name, job.request, environment, self._lines)
+            for index, name in enumerate(host_names(job.request))
+        ]
         self._streams: dict[str, Stream] = {}
         self.syncs: list[FolderSync] = []
 
-    def run(self) -> Ending:
-        """Start the containers and stay until the end."""
+    def run(self, python: Path) -> Ending:
+        """Start the containers and stay until the end.
+
+        Args:
+            python: Interpreter of the toolkit's environment.
+        """
         job = self._job
         job.enter("Training")
         self._streams = {host.name: Stream(self._logs, job.training_job_name, host.name) for host in self.hosts}
         limits = job.request.get("StoppingCondition") or {}
         deadline = time.monotonic() + limits.get("MaxRuntimeInSeconds", 86_400)
+        master_port = free_port()
         for host in self.hosts:
-            host.start()
+            host.start(python, master_port)
         next_sync = time.monotonic() + SYNC_S
         while True:
             ending = self._look(deadline)
@@ -143,14 +152,15 @@ class Attempt:
         end = time.monotonic() + PIPE_S
         while time.monotonic() < end and not (self._lines.empty() and all(host.is_drained for host in self.hosts)):
             self._drain(TICK_S)
+        for host in self.hosts:
+            host.abandon()
 
     def _push(self) -> None:
         for sync in self.syncs:
             sync.push()
 
     def _stop(self) -> None:
-        for host in self.hosts:
-            host.terminate()
+        """Let the containers have their grace, and save what they have come to."""
         end = time.monotonic() + GRACE_S
         while time.monotonic() < end and any(host.poll() is None for host in self.hosts):
             self._drain(TICK_S)

@@ -6,6 +6,7 @@ import math
 import re
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from launch.standin.job import TrainingJob
@@ -62,10 +63,8 @@ class Stream:
 
 def make_group(logs: Any) -> None:
     """Make the log group of all training jobs, if it is not there."""
-    try:
+    with suppress(logs.exceptions.ResourceAlreadyExistsException):
         logs.create_log_group(logGroupName=LOG_GROUP)
-    except logs.exceptions.ResourceAlreadyExistsException:
-        pass
 
 
 def _pieces(text: str) -> list[str]:

@@ -70,7 +70,10 @@ class Faults:
             self._num_calls += 1
             if self.expire_after is not None:
                 if self.expire_after <= 0:
-                    return ("ExpiredToken" if call.service in ("s3", "sts", "iam") else "ExpiredTokenException", EXPIRED)
+                    return (
+                        "ExpiredToken" if call.service in ("s3", "sts", "iam") else "ExpiredTokenException",
+                        EXPIRED,
+                    )
                 self.expire_after -= 1
             if call.action in self.errors:
                 code, message = self.errors[call.action]
@@ -153,7 +156,11 @@ def error_body(call: Call, code: str, message: str) -> tuple[str, str, bytes]:
         Status line, content type, body.
     """
     if call.service == "s3":
-        status = {"SlowDown": "503 Slow Down", "InternalError": "500 Internal Server Error", "AccessDenied": "403 Forbidden"}
+        status = {
+            "SlowDown": "503 Slow Down",
+            "InternalError": "500 Internal Server Error",
+            "AccessDenied": "403 Forbidden",
+        }
         text = f"<Error><Code>{code}</Code><Message>{message}</Message></Error>"
         return status.get(code, "400 Bad Request"), "application/xml", text.encode()
     if call.service in ("iam", "sts"):

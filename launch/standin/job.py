@@ -39,7 +39,7 @@ class TrainingJob(FakeTrainingJob):
         tuning_job: Name of the tuning job whose child this is, if any.
     """
 
-    def __init__(self, request: Mapping[str, Any], account: str, region: str, tuning_job: str | None = None):
+    def __init__(self, request: Mapping[str, Any], account: str, region: str, tuning_job: str | None = None) -> None:
         self.request = {key: value for key, value in request.items() if key != "Tags"}
         self.training_job_name: str = request["TrainingJobName"]
         self.arn = FakeTrainingJob.arn_formatter(self.training_job_name, account, region)
@@ -48,9 +48,10 @@ class TrainingJob(FakeTrainingJob):
         self.tags = list(request.get("Tags") or [])
         self.training_job_status = "InProgress"
         self.secondary_status = "Starting"
-        self.creation_time = self.last_modified_time = _now()
-        self.training_start_time: datetime | None = None
-        self.training_end_time: datetime | None = None  # type: ignore[assignment]  # moto's has always one
+        self.creation_time: datetime = _now()
+        self.last_modified_time: datetime = self.creation_time
+        self.training_start_time: datetime | None = None  # type: ignore[assignment]  # moto's jobs have both times
+        self.training_end_time: datetime | None = None  # type: ignore[assignment]
         self.failure_reason = ""
         self.metrics: dict[str, dict[str, Any]] = {}
         self.transitions: list[dict[str, Any]] = []
@@ -115,7 +116,7 @@ class TrainingJob(FakeTrainingJob):
         return max(1, round(((self.training_end_time or _now()) - self.training_start_time).total_seconds()))
 
     @property
-    def response_object(self) -> dict[str, Any]:  # type: ignore[misc]
+    def response_object(self) -> dict[str, Any]:
         """DescribeTrainingJob's answer."""
         output = self.request["OutputDataConfig"]["S3OutputPath"].rstrip("/")
         with self._lock:

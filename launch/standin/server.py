@@ -15,11 +15,13 @@ from types import TracebackType
 from typing import Any
 
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler
+from moto.sagemaker.models import sagemaker_backends
 from werkzeug.serving import BaseWSGIServer, make_server
 
 from dogbreed.errors import UserError
 from launch.standin.actions import Iam, SageMaker, create_app
 from launch.standin.faults import Call, Faults, error_body
+from launch.standin.job import TrainingJob
 from launch.standin.worker import Worker
 
 HOST = "127.0.0.1"
@@ -34,9 +36,7 @@ POLICY = {
 }
 TRUST = {
     "Version": "2012-10-17",
-    "Statement": [
-        {"Effect": "Allow", "Principal": {"Service": "sagemaker.amazonaws.com"}, "Action": "sts:AssumeRole"}
-    ],
+    "Statement": [{"Effect": "Allow", "Principal": {"Service": "sagemaker.amazonaws.com"}, "Action": "sts:AssumeRole"}],
 }
 StartResponse = Callable[..., Any]
 
@@ -48,7 +48,8 @@ class StandIn:
         folder: Where jobs run, a folder each; None for a temporary one, removed at the end.
         port: Of the public address; 0 for a free one.
         region: AWS region.
-        max_jobs: Jobs that train at a time; others wait.
+        max_jobs: Jobs that train at a time; others wait. 0 runs none: a test moves them on itself (`job`).
+        toolkit: Folder of the training toolkit's environment; None for the one in the user's cache.
 
     Example:
         >>> with StandIn() as aws:  # doctest: +SKIP
@@ -56,7 +57,12 @@ class StandIn:
     """
 
     def __init__(
-        self, folder: Path | None = None, port: int = 0, region: str = "us-east-1", max_jobs: int = 1
+        self,
+        folder: Path | None = None,
+        port: int = 0,
+        region: str = "us-east-1",
+        max_jobs: int = 1,
+        toolkit: Path | None = None,
     ) -> None:
         self.region = region
         self.faults = Faults()
@@ -70,6 +76,7 @@ class StandIn:
         self._inner: _Listener | None = None
         self._outer: _Listener | None = None
         self._max_jobs = max_jobs
+        self._toolkit = toolkit
         self.worker: Worker | None = None
 
     def start(self) -> StandIn:
@@ -86,7 +93,7 @@ class StandIn:
             return dispatcher(environ | {"HTTP_X_MOTO_ACCOUNT_ID": self.account}, start_response)
 
         self._inner = _Listener(app, 0)
-        self.worker = Worker(self.folder, self._inner.url, self.region, self.faults, self._max_jobs)
+        self.worker = Worker(self.folder, self._inner.url, self.region, self.faults, self._max_jobs, self._toolkit)
         self._front = _Front(app, self)
         self.reconnect()
         self._prepare()
@@ -141,6 +148,16 @@ class StandIn:
     def sent(self, action: str) -> list[Mapping[str, Any]]:
         """Return the parameters of each call of an action, in order, as they came."""
         return [call.body for call in list(self.requests) if call.action == action]
+
+    def job(self, name: str) -> TrainingJob:
+        """Return a job as the worker has it.
+
+        Raises:
+            KeyError: there is none of this name.
+        """
+        job = sagemaker_backends[self.account][self.region].training_jobs[name]
+        assert isinstance(job, TrainingJob)
+        return job
 
     def _worker(self) -> Worker:
         assert self.worker is not None, "start() comes first"

@@ -61,7 +61,7 @@ def pull_channels(s3: Any, request: Mapping[str, Any], base: Path) -> None:
         folder = base / "input" / "data" / channel["ChannelName"]
         folder.mkdir(parents=True, exist_ok=True)
         if not pull(s3, source["S3Uri"], folder):
-            msg = f"No S3 objects found under S3 URL \"{source['S3Uri']}\" given in input data source"
+            msg = f'No S3 objects found under S3 URL "{source["S3Uri"]}" given in input data source'
             raise NothingFoundError(msg)
 
 

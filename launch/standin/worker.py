@@ -15,9 +15,10 @@ from launch.standin.cloudlog import MetricReader, make_group
 from launch.standin.faults import Faults
 from launch.standin.job import TrainingJob
 from launch.standin.transfer import FolderSync, NothingFoundError, pull_channels, push_artifacts
+from launch.toolkit.environment import toolkit_python
 
 # The role's credentials, as a container gets them.
-JOB_KEY, JOB_SECRET = "ASIASTANDINJOB000000", "standin-job"  # noqa: S105 -- of nothing
+JOB_KEY, JOB_SECRET = "ASIASTANDINJOB000000", "standin-job"
 # What is copied to S3 while a job runs: part of the request, and where it lies unless the request says otherwise.
 OPT_ML = "/opt/ml"
 SYNCED = {"CheckpointConfig": "/opt/ml/checkpoints", "TensorBoardOutputConfig": "/opt/ml/output/tensorboard"}
@@ -31,15 +32,19 @@ class Worker:
         endpoint: Address of moto for the worker and the jobs, without faults.
         region: AWS region.
         faults: Says when a spot machine is taken away.
-        max_jobs: At a time.
+        max_jobs: At a time; 0 leaves all of them as they are.
+        toolkit: Folder of the toolkit's environment; None for the one in the user's cache.
     """
 
-    def __init__(self, folder: Path, endpoint: str, region: str, faults: Faults, max_jobs: int) -> None:
+    def __init__(
+        self, folder: Path, endpoint: str, region: str, faults: Faults, max_jobs: int, toolkit: Path | None = None
+    ) -> None:
         self._folder = folder
+        self._toolkit = toolkit
         self.endpoint = endpoint
         self.region = region
         self.faults = faults
-        self._pool = ThreadPoolExecutor(max_jobs, "standin-job")
+        self._pool = ThreadPoolExecutor(max_jobs, "standin-job") if max_jobs else None
         self._closing = threading.Event()
         self._clients: dict[str, Any] = {}
         self._lock = threading.Lock()
@@ -57,6 +62,11 @@ class Worker:
                 self._clients[service] = session.client(service, endpoint_url=self.endpoint, config=config)
             return self._clients[service]
 
+    def python(self) -> Path:
+        """Return the interpreter of the toolkit's environment, which is made if it is not there."""
+        with self._lock:
+            return toolkit_python(_say, self._toolkit)
+
     @property
     def connected(self) -> dict[str, str]:
         """What a container knows of AWS: its role's credentials and where to go."""
@@ -71,19 +81,21 @@ class Worker:
 
     @property
     def isolated(self) -> dict[str, str]:
-        """Network isolation, as far as a process without a name space of its own has it: S3 and proxies lead nowhere."""
+        """Network isolation, as far as a process without a name space has it: S3 and proxies lead nowhere."""
         nowhere = "http://127.0.0.1:9"
         proxies = dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"), nowhere)
         return self.connected | proxies | {"AWS_ENDPOINT_URL": nowhere, "NO_PROXY": "", "no_proxy": ""}
 
     def take(self, job: TrainingJob) -> None:
         """Run a job as soon as there is room."""
-        self._pool.submit(self._run, job)
+        if self._pool:
+            self._pool.submit(self._run, job)
 
     def close(self) -> None:
         """Kill what runs, drop what waits, and come back when nothing of it is left."""
         self._closing.set()
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        if self._pool:
+            self._pool.shutdown(wait=True, cancel_futures=True)
 
     def _run(self, job: TrainingJob) -> None:
         folder = self._folder / "jobs" / job.training_job_name
@@ -93,6 +105,10 @@ class Worker:
         except Exception as error:  # noqa: BLE001 -- a bug of ours must not leave the job in progress for ever
             traceback.print_exc(file=sys.stderr)
             job.end("Failed", f"InternalServerError: We encountered an internal error ({error}). Please try again.")
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(f"{text}\n")
 
 
 class _Run:
@@ -119,7 +135,7 @@ class _Run:
                     job.enter("Starting")
                 if not self._fill(attempt):
                     return
-                ending = attempt.run()
+                ending = attempt.run(self._worker.python())
                 if ending.kind == "interrupted":
                     job.enter("Interrupted")
                     interrupt_on = ""
@@ -132,7 +148,9 @@ class _Run:
 
     def _attempt(self, interrupt_on: str) -> Attempt:
         base = self._folder / f"machine-{self._job.num_attempts}"
-        environment = self._worker.isolated if self._job.request.get("EnableNetworkIsolation") else self._worker.connected
+        environment = (
+            self._worker.isolated if self._job.request.get("EnableNetworkIsolation") else self._worker.connected
+        )
         logs = self._worker.client("logs")
         return Attempt(self._job, base, environment, logs, self._metrics, interrupt_on, self._closing)
 
@@ -145,8 +163,8 @@ class _Run:
         job.enter("Downloading")
         try:
             for host in attempt.hosts:
-                host.lay_out()
                 pull_channels(self._s3, job.request, host.base)
+                host.lay_out()
                 for key, default in SYNCED.items():
                     if job.request.get(key):
                         self._sync(attempt, host.base, key, default)
