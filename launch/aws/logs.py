@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from launch.aws.transient import watching
@@ -26,25 +26,28 @@ class _Mark:
         token: The API's; empty before the first page.
         time_ms: Of the last line.
         count: Lines of that time that were read.
+        start_ms: Where reading began anew; it goes with each token of that reading. 0 for the beginning.
     """
 
     token: str = ""
     time_ms: int = 0
     count: int = 0
+    start_ms: int = 0
 
     @classmethod
     def of(cls, text: str | None) -> _Mark:
         return cls(*json.loads(text)) if text else cls()
 
     def __str__(self) -> str:
-        return json.dumps([self.token, self.time_ms, self.count])
+        return json.dumps([self.token, self.time_ms, self.count, self.start_ms])
 
     def after(self, token: str, events: list[dict[str, Any]]) -> _Mark:
         if not events:
-            return _Mark(token, self.time_ms, self.count)
+            return replace(self, token=token)
         last_ms = int(events[-1]["timestamp"])
         count = sum(event["timestamp"] == last_ms for event in events)
-        return _Mark(token, last_ms, count + (self.count if last_ms == self.time_ms else 0))
+        count += self.count if last_ms == self.time_ms else 0
+        return replace(self, token=token, time_ms=last_ms, count=count)
 
 
 def read_log(logs: Any, name: str, position: LogPosition | None) -> tuple[list[LogLine], LogPosition]:
@@ -95,6 +98,7 @@ def _page(logs: Any, stream: str, mark: _Mark, limit: int) -> tuple[list[dict[st
         "logStreamName": stream,
         "startFromHead": True,
         "limit": limit,
+        **({"startTime": mark.start_ms} if mark.start_ms else {}),
     }
     try:
         answer = logs.get_log_events(**asked, **({"nextToken": mark.token} if mark.token else {}))
@@ -109,7 +113,9 @@ def _page(logs: Any, stream: str, mark: _Mark, limit: int) -> tuple[list[dict[st
 
 def _from_time(logs: Any, asked: Mapping[str, Any], mark: _Mark) -> tuple[list[dict[str, Any]], _Mark]:
     """Go on without the token: from the last line's time, less the lines of it that were read."""
-    answer = logs.get_log_events(**asked, startTime=mark.time_ms)
+    asked = {**asked, "startTime": mark.time_ms}
+    mark = replace(mark, start_ms=mark.time_ms)
+    answer = logs.get_log_events(**asked)
     num_left = mark.count
     while True:
         token, events = answer["nextForwardToken"], answer["events"]
