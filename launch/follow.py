@@ -24,8 +24,8 @@ from launch.record import LaunchRecord
 # The network is asked for after so many seconds, twice as many each time up to the most, less a random half.
 FIRST_WAIT_S = 1.0
 MOST_WAIT_S = 30.0
-# CloudWatch delivers a job's last lines some seconds after its end: so many empty looks in a row before we believe it.
-EMPTY_LOOKS = 2
+# CloudWatch delivers a job's last lines some time after its end: so many seconds without a new one before we believe it.
+SETTLE_S = 2.0
 # A job that prints without end must not keep us from looking at its state.
 MAX_PAGES = 20
 
@@ -41,12 +41,14 @@ class Following:
         record: What is known of it; where its log has been shown up to.
         run_dir: Its folder, whose record is kept up to date; None for a job without one.
         poll_s: Seconds between two looks, > 0.
+        settle_s: The log is at its end when the job is over and nothing new has come for so many seconds.
     """
 
     service: JobService
     record: LaunchRecord
-    run_dir: Path | None = None
-    poll_s: float = 5.0
+    run_dir: Path | None
+    poll_s: float
+    settle_s: float
 
     def keep(self, record: LaunchRecord) -> None:
         """Remember, in the folder too."""
@@ -56,7 +58,14 @@ class Following:
                 record.write(self.run_dir)
 
 
-def follow(service: JobService, record: LaunchRecord, run_dir: Path | None = None, *, poll_s: float = 5.0) -> JobState:
+def follow(
+    service: JobService,
+    record: LaunchRecord,
+    run_dir: Path | None = None,
+    *,
+    poll_s: float = 5.0,
+    settle_s: float = SETTLE_S,
+) -> JobState:
     """Show what a job does until it is over.
 
     Going on later, in another process, neither loses nor repeats a line: the place is in the run folder's record. Lost
@@ -67,6 +76,7 @@ def follow(service: JobService, record: LaunchRecord, run_dir: Path | None = Non
         record: What its run folder knows of it.
         run_dir: The folder; None for a job without one, whose log is then shown from ``record``'s place on.
         poll_s: Seconds between two looks, > 0.
+        settle_s: The log is at its end when the job is over and nothing new has come for so many seconds.
 
     Returns:
         What has become of it; `check_outcome` judges it.
@@ -75,7 +85,7 @@ def follow(service: JobService, record: LaunchRecord, run_dir: Path | None = Non
         UserError: AWS refuses to tell, for instance because credentials have expired.
         KeyboardInterrupt: Ctrl-C; its text says how to go on.
     """
-    following = Following(service, record, run_dir, poll_s)
+    following = Following(service, record, run_dir, poll_s, settle_s)
     try:
         state = _watch(following)
     except KeyboardInterrupt:
@@ -116,7 +126,7 @@ def _watch(following: Following) -> JobState:
     """Show status and log until the job is over and its log has come to an end."""
     name = following.record.job_name
     shown: tuple[str, str] | None = None
-    num_empty = 0
+    last_news = time.monotonic()
     while True:
         # The state first: what is printed before the end is then in the log that is read after it.
         state = _patiently(partial(following.service.describe, name))
@@ -125,10 +135,12 @@ def _watch(following: Following) -> JobState:
                 _say_phase(state)
                 shown = (state.status, state.phase)
             following.keep(following.record.seen(state))
-        num_empty = 0 if _show_log(following) else num_empty + 1
-        if state.is_over and num_empty >= EMPTY_LOOKS:
+        has_news = _show_log(following)
+        if has_news or not state.is_over:
+            last_news = time.monotonic()
+        elif time.monotonic() - last_news >= following.settle_s:
             return state
-        time.sleep(min(1.0, following.poll_s) if state.is_over else following.poll_s)
+        time.sleep(min(following.settle_s / 2, following.poll_s) if state.is_over else following.poll_s)
 
 
 def _show_log(following: Following) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
 from itertools import islice
 from typing import Any
 
@@ -31,10 +32,21 @@ class TrainingJobs:
     """
 
     def __init__(self, aws: Aws) -> None:
-        self._client = aws.client("sagemaker")
-        self._watch = _impatient(aws, "sagemaker")
-        self._logs = _impatient(aws, "logs")
+        self._aws = aws
         self.region: str = aws.region
+
+    # Made when they are needed: each costs a tenth of a second.
+    @cached_property
+    def _client(self) -> Any:
+        return self._aws.client("sagemaker")
+
+    @cached_property
+    def _watch(self) -> Any:
+        return _impatient(self._aws, "sagemaker")
+
+    @cached_property
+    def _logs(self) -> Any:
+        return _impatient(self._aws, "logs")
 
     def create(self, request: Mapping[str, Any]) -> str:
         """Send a CreateTrainingJob request; one whose answer was lost on the way is not a clash with itself.

@@ -38,11 +38,30 @@ def aws(request, monkeypatch, tmp_path):
     standin.reconnect()
 
 
-@pytest.fixture
-def service(aws):
-    """Training jobs as our commands reach them."""
-    from launch.aws.session import connect
-    from launch.aws.training_jobs import TrainingJobs
-    from launch.settings import LaunchSettings
+@pytest.fixture(scope="module")
+def connection(request):
+    """The account, as our commands connect to it, once for a file."""
+    import boto3
 
-    return TrainingJobs(connect(LaunchSettings()))
+    from launch.aws.session import Aws
+
+    standin = request.getfixturevalue(getattr(request.module, "STANDIN", "driven"))
+    given = standin.environment
+    session = boto3.Session(given["AWS_ACCESS_KEY_ID"], given["AWS_SECRET_ACCESS_KEY"], region_name=standin.region)
+    return Aws(session, standin.region, standin.url)
+
+
+@pytest.fixture
+def service(aws, connection):
+    """Training jobs."""
+    from launch.aws.training_jobs import TrainingJobs
+
+    return TrainingJobs(connection)
+
+
+@pytest.fixture
+def store(aws, connection):
+    """The bucket."""
+    from launch.aws.storage import S3Store
+
+    return S3Store(connection, aws.bucket)

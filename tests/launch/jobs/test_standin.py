@@ -54,7 +54,10 @@ time.sleep(600)
 
 def channel(aws, prefix):
     source = {"S3DataType": "S3Prefix", "S3Uri": f"s3://{aws.bucket}/{prefix}/"}
-    return {"ChannelName": "data", "DataSource": {"S3DataSource": source | {"S3DataDistributionType": "FullyReplicated"}}}
+    return {
+        "ChannelName": "data",
+        "DataSource": {"S3DataSource": source | {"S3DataDistributionType": "FullyReplicated"}},
+    }
 
 
 def read_all(aws, name):
@@ -113,14 +116,11 @@ def test_the_whole_request_is_kept(aws, interrupted):
     assert boto3.client("sagemaker").list_tags(ResourceArn=told["TrainingJobArn"])["Tags"][0]["Key"] == "dogbreed"
 
 
-def test_what_is_fetched_of_a_real_job_is_its_run_folder(aws, interrupted, tmp_path):
-    from launch.aws.session import connect
-    from launch.aws.storage import S3Store
+def test_what_is_fetched_of_a_real_job_is_its_run_folder(aws, interrupted, store, tmp_path):
     from launch.fetch import fetch
-    from launch.settings import LaunchSettings
 
     told = boto3.client("sagemaker").describe_training_job(TrainingJobName="spot")
-    fetched = fetch(S3Store(connect(LaunchSettings()), aws.bucket), told, tmp_path / "run")
+    fetched = fetch(store, told, tmp_path / "run")
     assert fetched.parts == ("run", "model", "checkpoints")
     assert json.loads((tmp_path / "run" / "metrics.json").read_text()) == {"val/acc_top1": 0.4}
     assert (tmp_path / "run" / "model" / "model.json").read_text() == "4"
