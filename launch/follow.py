@@ -24,7 +24,7 @@ from launch.record import LaunchRecord
 # The network is asked for after so many seconds, twice as many each time up to the most, less a random half.
 FIRST_WAIT_S = 1.0
 MOST_WAIT_S = 30.0
-# CloudWatch delivers a job's last lines some time after its end: so many seconds without a new one before we believe it.
+# CloudWatch delivers a job's last lines some time after its end: so many seconds without a new one are the end of it.
 SETTLE_S = 2.0
 # A job that prints without end must not keep us from looking at its state.
 MAX_PAGES = 20

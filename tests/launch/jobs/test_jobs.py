@@ -6,6 +6,7 @@ import re
 import sys
 import time
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from helpers import Answer
@@ -63,7 +64,7 @@ def test_list_shows_jobs_of_aws_and_of_run_folders(aws, service, jobs, launch):
     assert (name, status, phase, objective) == ("list-here", "InProgress", "Training", "0.875")
     assert 300 <= int(seconds) < 310
     assert 3.0 <= float(usd) < 3.2  # half of the limit of 600 s that 6 USD are reckoned by
-    assert folder == str(run_dir.relative_to(os.getcwd()))
+    assert folder == str(run_dir.relative_to(Path.cwd()))
     assert elsewhere[:3] == ["list-elsewhere", "InProgress", "Starting"]
     assert elsewhere[-3:] == ["–", "–", "–"]
 

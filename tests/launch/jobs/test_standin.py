@@ -135,6 +135,7 @@ def test_a_failed_job_gives_the_reason_it_has_written(aws):
     assert "dogbreed/jobs/failing/output/failing/output/model.tar.gz" not in keys(aws)
 
 
+@pytest.mark.slow
 def test_a_stopped_job_leaves_what_it_has_come_to(aws):
     ship(aws, "stopped", WAITING)
     wait_until(lambda: any(line.text == "waits" for line in read_all(aws, "stopped")))
