@@ -162,7 +162,7 @@ import os, torch.distributed as dist
 dist.init_process_group("gloo")
 got = [None] * dist.get_world_size()
 dist.all_gather_object(got, os.environ["SM_CURRENT_HOST"])
-print("together", sorted(got), flush=True)
+print(f"together {sorted(got)}", flush=True)
 dist.destroy_process_group()
 """
 
