@@ -164,8 +164,10 @@ class EpochRecord(Callback):
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from a checkpoint."""
+        """Go on from a checkpoint; it may have come to a folder that has no rows yet."""
         self.rows = list(state_dict["rows"])
+        if self.rows and is_main():
+            write_csv(self._file, self.rows)
         self._train_s, self._wait_s, self._num_images, self._flops = state_dict["sums"]
         self._epoch = state_dict["epoch"]
         self._is_validated = state_dict["is_validated"]
