@@ -1,0 +1,144 @@
+"""Find a job by its name, its run folder or nothing at all: in run folders first, then in AWS."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dogbreed.errors import UserError, did_you_mean
+from launch.protocols import JobService, JobState, ObjectStore
+from launch.record import FILE_NAME, LaunchRecord, find_records
+
+if TYPE_CHECKING:
+    from launch.aws.session import Aws
+
+# Names to guess from when one is not known.
+NUM_GUESSES = 50
+
+
+@dataclass
+class Job:
+    """A job that was found.
+
+    Args:
+        record: What is known of it.
+        run_dir: Its folder; None where only AWS knows it.
+        aws: The account.
+        service: Where it runs.
+    """
+
+    record: LaunchRecord
+    run_dir: Path | None
+    aws: Aws
+    service: JobService
+
+    def store(self, state: JobState) -> ObjectStore:
+        """Open the bucket that it writes to."""
+        from launch.aws.storage import S3Store
+        from launch.fetch import bucket_of
+
+        return S3Store(self.aws, bucket_of(state.description))
+
+    def keep(self, state: JobState) -> None:
+        """Remember in its run folder what has become of it."""
+        self.record = self.record.seen(state)
+        if self.run_dir:
+            self.record.write(self.run_dir)
+
+
+class Lookup:
+    """Where jobs are looked for.
+
+    Args:
+        region: AWS region; None for a run folder's, or that of the AWS configuration.
+        runs: Run folders lie below it.
+    """
+
+    def __init__(self, region: str | None, runs: Path) -> None:
+        self._region = region
+        self.runs = runs
+
+    def find(self, target: str | None) -> Job:
+        """Find one job.
+
+        Args:
+            target: Its name or run folder; None for the newest below `runs`.
+
+        Raises:
+            UserError: there is none; AWS cannot be asked.
+        """
+        if target is None:
+            newest = next(iter(self.records), None)
+            if newest is None:
+                msg = f"No job was shipped from {self.runs}: name one, python -m launch.jobs list shows them."
+                raise UserError(msg)
+            return self._of(*newest)
+        folder = Path(target).expanduser()
+        if (folder / FILE_NAME).is_file() or ("/" in target and folder.is_dir()):
+            return self._of(folder, LaunchRecord.read(folder))
+        for run_dir, record in self.records:
+            if target in (record.job_name, run_dir.name):
+                return self._of(run_dir, record)
+        return self._in_aws(target)
+
+    @cached_property
+    def records(self) -> list[tuple[Path, LaunchRecord]]:
+        """Run folders below `runs` that jobs were shipped from, the newest first."""
+        return list(find_records(self.runs))
+
+    def connect(self, region: str | None = None, endpoint_url: str | None = None) -> tuple[Aws, JobService]:
+        """Connect to AWS.
+
+        Args:
+            region: Unless the command line names one.
+            endpoint_url: Instead of the usual address.
+
+        Raises:
+            UserError: the SDK is missing, there is no region, no credentials.
+        """
+        from launch.aws.session import Aws, connect
+        from launch.aws.training_jobs import TrainingJobs
+        from launch.settings import LaunchSettings
+
+        aws = connect(LaunchSettings(region=self._region or region))
+        if endpoint_url and endpoint_url != aws.endpoint_url:
+            aws = Aws(aws.session, aws.region, endpoint_url)
+        return aws, TrainingJobs(aws)
+
+    def _of(self, run_dir: Path, record: LaunchRecord) -> Job:
+        return Job(record, run_dir, *self.connect(record.region, record.endpoint_url))
+
+    def _in_aws(self, name: str) -> Job:
+        from launch.aws.training_jobs import UnknownJobError
+
+        aws, service = self.connect()
+        try:
+            state = service.describe(name)
+        except UnknownJobError as error:
+            known = [record.job_name for _, record in self.records]
+            known += [state.name for state in service.list_ours("", NUM_GUESSES)]
+            hint = did_you_mean(name, known)
+            raise UserError(f"{error} {hint}".strip()) from error
+        record = LaunchRecord(
+            job_name=name, region=aws.region, request=_request_of(state), endpoint_url=aws.endpoint_url
+        )
+        return Job(record.seen(state), None, aws, service)
+
+
+def _request_of(state: JobState) -> dict[str, object]:
+    """Return what DescribeTrainingJob repeats of the request."""
+    kept = (
+        "TrainingJobName",
+        "RoleArn",
+        "AlgorithmSpecification",
+        "HyperParameters",
+        "InputDataConfig",
+        "OutputDataConfig",
+        "ResourceConfig",
+        "StoppingCondition",
+        "CheckpointConfig",
+        "EnableManagedSpotTraining",
+    )
+    return {key: state.description[key] for key in kept if key in state.description}
