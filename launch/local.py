@@ -13,11 +13,11 @@ from typing import Any
 from dogbreed.errors import UserError
 from dogbreed.files import user_cache_dir
 from dogbreed.lock import take_lock
+from dogbreed.run_files import RUN_LOCK
 from launch.toolkit.environment import pip_settings, toolkit_python
 from launch.toolkit.layout import lay_out
 from launch.toolkit.process import ToolkitProcess, start
 
-RUN_LOCK = "run.lock"  # of dogbreed.fit.names
 # Critical only: what else it has to say, a dump of all variables, is about itself; a failure is in its failure file.
 _TOOLKIT_LOG_LEVEL = 50
 # After Ctrl-C, to end the step and write the checkpoint.

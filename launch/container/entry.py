@@ -129,7 +129,8 @@ def _log_to(job: Job) -> None:
 
 def _take_up(job: Job, cfg: DictConfig) -> None:
     """Let a run that was interrupted after its training measure and deliver; its checkpoint is retired by then."""
-    from dogbreed.fit.names import FINISHED, LAST, checkpoint_dir
+    from dogbreed.fit.places import checkpoint_dir
+    from dogbreed.run_files import FINISHED, LAST
 
     folder = checkpoint_dir(cfg, job.run_dir, is_trial=job.is_trial)
     if job.checkpoint_dir and (folder / FINISHED).exists() and not (folder / LAST).exists():

@@ -2,6 +2,7 @@
 
 import json
 import threading
+from datetime import date
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -9,11 +10,12 @@ import pytest
 from dogbreed.errors import UserError
 from launch.aws.prices import training_products
 from launch.aws.session import connect
+from launch.pricing import parse_price_list
 from launch.settings import LaunchSettings
 
 
 def product(instance: str, usd: str) -> dict:
-    attributes = {"instanceName": instance, "regionCode": "eu-central-1", "platoinstancetype": "Training"}
+    attributes = {"instanceName": instance, "regionCode": "eu-central-1", "component": "Training"}
     price = {"unit": "Hrs", "pricePerUnit": {"USD": usd}}
     terms = {"OnDemand": {"A.B": {"priceDimensions": {"A.B.C": price}}}}
     return {"product": {"productFamily": "ML Instance", "attributes": attributes}, "terms": terms}
@@ -64,7 +66,7 @@ def price_list(aws_server, monkeypatch):
 
 def test_all_pages_of_the_regions_training_machines(price_list):
     _, asked = price_list
-    found = training_products(connect(LaunchSettings()))
+    found = training_products(connect(LaunchSettings()), "ml.g5.xlarge")
 
     assert found == PAGES[None][0] + PAGES["more"][0]
     target, authorization, body = asked[0]
@@ -73,12 +75,15 @@ def test_all_pages_of_the_regions_training_machines(price_list):
     assert body["ServiceCode"] == "AmazonSageMaker"
     assert {(item["Field"], item["Value"]) for item in body["Filters"]} == {
         ("regionCode", "eu-central-1"),
-        ("platoinstancetype", "Training"),
+        ("instanceName", "ml.g5.xlarge"),
+        ("component", "Training"),
     }
+    table = parse_price_list(found, fetched=date(2026, 11, 22))
+    assert table.hourly_usd("eu-central-1", "ml.g5.xlarge") == 1.75
 
 
 def test_a_refused_price_list_is_one_sentence(price_list):
     handler, _ = price_list
     handler.status = 400
     with pytest.raises(UserError, match="Asking for AWS's prices failed: pricing:GetProducts is not permitted"):
-        training_products(connect(LaunchSettings()))
+        training_products(connect(LaunchSettings()), "ml.g5.xlarge")

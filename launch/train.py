@@ -1,0 +1,77 @@
+"""Ship a run to SageMaker: ``python -m launch.train model=resnet50 launch=a10g``."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dogbreed.command import run_hydra_command
+from dogbreed.errors import UserError
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+
+def main() -> None:
+    """Run the command line."""
+    run_hydra_command("train", ship, ["hydra/help=launch"])
+
+
+def ship(cfg: DictConfig) -> None:
+    """Ship one run, follow it and bring its run folder home, as Hydra's task function.
+
+    Args:
+        cfg: The composed configuration.
+
+    Raises:
+        UserError: it cannot be shipped, or the job has failed.
+    """
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
+
+    from launch.follow import say
+    from launch.settings import LaunchSettings
+
+    hydra_cfg = HydraConfig.get()
+    if hydra_cfg.mode == RunMode.MULTIRUN:
+        msg = "-m ships a sweep: python -m dogbreed.train -m hydra/launcher=sagemaker … does that, job by job."
+        raise UserError(msg)
+    settings = LaunchSettings.of(cfg)
+    overrides = list(hydra_cfg.overrides.task)
+    run_dir, choices = Path(hydra_cfg.runtime.output_dir), dict(hydra_cfg.runtime.choices)
+    if settings.dry_run:
+        _show(cfg, overrides, run_dir, choices)
+        return
+    from launch.ship import submit
+
+    job = submit(cfg, overrides, run_dir, choices=choices, say=say)
+    if not settings.wait:
+        sys.stdout.write(f"run     {run_dir}\nfollow  python -m launch.jobs logs -f {run_dir}\n")
+        return
+    from launch.follow import check_outcome
+
+    state = job.follow()
+    job.fetch()
+    check_outcome(state)
+    sys.stdout.write(f"run     {run_dir}\n")
+
+
+def _show(cfg: DictConfig, overrides: Sequence[str], run_dir: Path, choices: dict[str, Any]) -> None:
+    """Print what would be sent; the run folder that Hydra has made goes, if it holds nothing else."""
+    from launch.cargo import Cargo
+    from launch.preview import preview
+    from launch.ship import plan_here
+
+    try:
+        plan = plan_here(cfg, overrides, Cargo.pack(cfg), choices)
+        sys.stdout.write(preview(plan) + "\n")
+    finally:
+        if [path.name for path in run_dir.iterdir()] == [".hydra"]:
+            shutil.rmtree(run_dir)
+
+
+if __name__ == "__main__":
+    main()
