@@ -4,6 +4,9 @@ An override is one hyperparameter: its key, with what stands before it (``+``, `
 right of ``=`` as a JSON string the value, so that the container's own ``json.loads`` gives back that very text. The
 value of ``~key`` without ``=`` is ``null``.
 
+The container's toolkit (sagemaker-training 5.1.1) also puts every hyperparameter on the entry script's command line and
+has a shell run that: a text that a shell would touch, ``${oc.env:SM_CHANNEL_DATA}`` say, travels as ``{"base64": …}``.
+
 A mapping has no order, and to Hydra order matters (``+a={b: 1} a.b=2``): the hyperparameter ``dogbreed_order`` names
 the names in their order. What a tuning job adds comes last, so that it overrides.
 
@@ -12,7 +15,10 @@ This module travels with the job's code: it imports nothing but errors and, for 
 
 from __future__ import annotations
 
+import base64
+import binascii
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -29,6 +35,10 @@ MAX_VALUE_CHARS = 2500
 ORDER = "dogbreed_order"
 # Hyperparameters of the container's own, of ours for the record, and of tuning jobs.
 NOT_OVERRIDES = ("sagemaker_", "dogbreed_", "_tuning_")
+
+# What no shell gives a meaning to, wherever it stands.
+_PLAIN = re.compile(r"[A-Za-z0-9_@%+=:,./-]*")
+_CODED = "base64"
 
 
 def job_overrides(overrides: Sequence[str]) -> list[str]:
@@ -80,8 +90,7 @@ def to_hyperparameters(overrides: Sequence[str]) -> dict[str, str]:
         if is_mapping:
             mappings.add(name)
         found.pop(name, None)  # the last one counts, at its place
-        # ASCII: AWS's pattern `.*` ends at every line break that Unicode knows.
-        found[name] = json.dumps(text) if equals else "null"
+        found[name] = _encode(text) if equals else "null"
     if found:
         found[ORDER] = json.dumps(" ".join(found))
     check_hyperparameters(found)
@@ -144,14 +153,27 @@ def replace_override(overrides: Sequence[str], key: str, text: str) -> list[str]
     return [*kept, f"{key}={text}"]
 
 
+def _encode(text: str) -> str:
+    """Return JSON that a shell leaves alone when the toolkit has made an argument of it."""
+    plain = _PLAIN.fullmatch(text)
+    return json.dumps(
+        text if plain else {_CODED: base64.urlsafe_b64encode(text.encode(errors="surrogateescape")).decode()}
+    )
+
+
 def _decode(text: str | None) -> str | None:
-    """Return the text in a JSON string, None for null, anything else as it is."""
+    """Return the text in a JSON string or a coded one, None for null, anything else as it is."""
     if text is None:
         return None
     try:
         value = json.loads(text)
     except ValueError:
         return text
+    if isinstance(value, dict) and set(value) == {_CODED}:
+        try:
+            return base64.b64decode(value[_CODED], altchars=b"-_", validate=True).decode(errors="surrogateescape")
+        except (TypeError, binascii.Error):  # none of ours
+            return text
     return value if value is None or isinstance(value, str) else text
 
 
