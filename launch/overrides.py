@@ -156,7 +156,9 @@ def replace_override(overrides: Sequence[str], key: str, text: str) -> list[str]
 def _encode(text: str) -> str:
     """Return JSON that a shell leaves alone when the toolkit has made an argument of it."""
     plain = _PLAIN.fullmatch(text)
-    return json.dumps(text if plain else {_CODED: base64.urlsafe_b64encode(text.encode()).decode()})
+    return json.dumps(
+        text if plain else {_CODED: base64.urlsafe_b64encode(text.encode(errors="surrogateescape")).decode()}
+    )
 
 
 def _decode(text: str | None) -> str | None:
@@ -169,8 +171,8 @@ def _decode(text: str | None) -> str | None:
         return text
     if isinstance(value, dict) and set(value) == {_CODED}:
         try:
-            return base64.urlsafe_b64decode(value[_CODED]).decode()
-        except (TypeError, binascii.Error, UnicodeDecodeError):  # none of ours
+            return base64.b64decode(value[_CODED], altchars=b"-_", validate=True).decode(errors="surrogateescape")
+        except (TypeError, binascii.Error):  # none of ours
             return text
     return value if value is None or isinstance(value, str) else text
 

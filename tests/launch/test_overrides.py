@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 import string
 
 import pytest
@@ -62,13 +63,17 @@ def there_and_back(overrides):
         "x.y=str(5)",
         "x.y=true",
         "x.y='\u2028\u0085'",
+        "data.root='/no utf-8: \udcff'",
+        """x.y='{"base64": "YQ=="}'""",
     ],
 )
 def test_an_override_comes_back_as_it_was(override):
     assert there_and_back([override]) == [override]
     for text in to_hyperparameters([override]).values():
-        # The container's toolkit decodes a JSON string to the very text, and AWS's patterns end at line breaks.
-        assert json.loads(text) is None or isinstance(json.loads(text), str)
+        # The container's toolkit decodes JSON and hands it to a shell; AWS's patterns end at Unicode's line breaks.
+        value = json.loads(text)
+        assert value is None or isinstance(value, (str, dict))
+        assert not re.search(r"[$`\\'();&|<>*?!#]", text)
         assert text.isascii()
         assert len(text.splitlines()) == 1
 
@@ -195,6 +200,11 @@ def test_limits_of_the_api():
 def test_an_override_is_replaced_whatever_set_it():
     overrides = ["data.root=/a", "++data.root=/b", "seed=1", "data.rooted=x"]
     assert replace_override(overrides, "data.root", "/c") == ["seed=1", "data.rooted=x", "data.root=/c"]
+
+
+def test_what_only_looks_coded_is_taken_as_it_is():
+    hyperparameters = {"a": '{"base64": 5}', "b": '{"base64": "!"}', "c": '{"base64": "YQ==", "d": 1}'}
+    assert from_hyperparameters(hyperparameters) == [f"{name}={text}" for name, text in hyperparameters.items()]
 
 
 def test_the_order_is_no_override():

@@ -11,6 +11,7 @@ from launch_requests import operation, refused_by_botocore
 from dogbreed import UserError
 from launch import limits
 from launch.limits import LIMITS
+from launch.overrides import from_hyperparameters
 from launch.plan import make_plan
 from launch.request import METRICS, metric_definitions
 
@@ -83,7 +84,7 @@ def test_everything_that_can_be_asked_for(tmp_path):
     (channel,) = request["InputDataConfig"]
     assert (channel["ChannelName"], channel["InputMode"]) == ("data", "FastFile")
     assert channel["DataSource"]["S3DataSource"]["S3Uri"] == "s3://b/data/"
-    assert request["HyperParameters"]["data.root"] == '"${oc.env:SM_CHANNEL_DATA}"'
+    assert "data.root=${oc.env:SM_CHANNEL_DATA}" in from_hyperparameters(request["HyperParameters"])
     warm = request_of("launch.keep_alive_s=600", "launch.checkpoints=false", "launch.instance_type=ml.m9x.large")
     assert warm["ResourceConfig"]["KeepAlivePeriodInSeconds"] == 600
     assert "CheckpointConfig" not in warm
