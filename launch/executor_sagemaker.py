@@ -34,7 +34,7 @@ class SageMakerExecutor:
     """
 
     def __init__(self, task_function: Any = None, submit: Submit | None = None) -> None:
-        self._submit: Submit = submit or importlib.import_module("launch.ship").submit
+        self._submit = submit
 
     def settle(self, jobs: Sequence[SweepJob], asked: Limits) -> Limits:
         """Refuse what cannot be shipped; fill in what ``launch.*`` says.
@@ -67,7 +67,8 @@ class SageMakerExecutor:
         if cfg.get("test_after_fit") == "auto":  # the job itself does not know that it is one of a sweep
             cfg.test_after_fit = False
             overrides.append("test_after_fit=false")
-        return ShippedJob(job, self._submit(cfg, overrides, job.run_dir))
+        ship: Submit = self._submit or importlib.import_module("launch.ship").submit
+        return ShippedJob(job, ship(cfg, overrides, job.run_dir))
 
     def wants_stop(self, jobs: Sequence[SweepJob]) -> bool:
         """Ask at a terminal; elsewhere jobs go on."""

@@ -92,10 +92,11 @@ def launch_jobs(
 def _executor(name: str, task_function: TaskFunction) -> Executor:
     module, _, kind = name.rpartition(".")
     try:
-        executor: Executor = getattr(importlib.import_module(module), kind)(task_function)
+        build = getattr(importlib.import_module(module), kind)
     except (ImportError, AttributeError, ValueError) as error:
         msg = f"hydra.launcher.executor={name} names no class ({error})."
         raise UserError(msg) from error
+    executor: Executor = build(task_function)
     return executor
 
 

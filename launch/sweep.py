@@ -120,8 +120,8 @@ def _part(running: list[_Running], executor: Executor, observer: Observer) -> st
     jobs = [one.job for one in running]
     numbers = ", ".join(f"#{job.number}" for job in jobs)
     if not executor.wants_stop(jobs):
-        return f"{numbers} will go on: python -m launch.jobs list, logs, stop and fetch."
+        return f"Still running: {numbers}; see python -m launch.jobs list, logs, stop and fetch."
     for one in running:
         _stop(one)
         observer.end(one.job, Outcome(error=UserError("Stopped.")), time.monotonic() - one.begun_s)
-    return f"{numbers} were stopped. What was finished is kept."
+    return f"Stopped: {numbers}. What was finished is kept."

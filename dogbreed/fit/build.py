@@ -164,13 +164,14 @@ def build_trainer(
         more.append(OwnRandomness())
     try:
         trainer: L.Trainer = instantiate(
-            OmegaConf.merge(cfg.trainer, in_passes),
+            cfg.trainer,
             default_root_dir=str(folder.path),
             logger=loggers or False,
             callbacks=[*callbacks, *more],  # Lightning puts checkpoints last
             plugins=[WholeCheckpointIO(), *cluster],
             use_distributed_sampler=False,
             strategy=strategy,
+            **in_passes,
         )
     except (MisconfigurationException, ValueError) as error:
         msg = f"Lightning refuses the trainer.* keys: {str(error).splitlines()[0]}"

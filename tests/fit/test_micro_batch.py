@@ -82,6 +82,7 @@ def test_a_run_goes_on_between_two_steps(overrides, whole, tmp_path):
     assert_same_run(whole, again.run_dir)
 
 
+@pytest.mark.slow
 def test_features_are_small_and_come_whole(odd_tree, weights, tmp_path, monkeypatch):
     seen = []
     plain = torch.nn.Module.__call__
