@@ -85,7 +85,7 @@ def run_hydra_command(
         config_name: Primary configuration under ``conf/``.
         task: Gets the composed configuration; returns the objective. In a sweep its
             exceptions are reported and a failed trial is a failed trial.
-        hydra_overrides: Of Hydra's own settings, which this command has otherwise; those that are typed come after them.
+        hydra_overrides: Of Hydra's own settings, which this command has otherwise; what is typed comes after them.
     """
 
     def body() -> None:

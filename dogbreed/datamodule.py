@@ -12,14 +12,16 @@ from typing import Any
 
 import lightning as L
 import numpy as np
-import torch
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from dogbreed.data.augment import AugmentSettings
-from dogbreed.data.dataset import Batch, BatchDataset, ImageDataset, as_it_is
+from dogbreed.data.dataset import Batch, BatchDataset, ImageDataset
+from dogbreed.data.features import FeatureDataset
 from dogbreed.data.index import ImageIndex
+from dogbreed.data.loader import build_loader
 from dogbreed.data.pack import read_pack
+from dogbreed.data.passes import num_passes
 from dogbreed.data.preprocess import Preprocessing
 from dogbreed.data.sampler import EpochSampler, Visit
 from dogbreed.data.scan import check_root, scan_folder, scan_manifest
@@ -50,6 +52,8 @@ class ImageDataModule(L.LightningDataModule):
             architecture whose weights say so.
         augment: Random views for training; None trains on centre crops.
         batch_size: Pictures in a batch, >= 1; of all ranks together.
+        micro_batch_size: The most pictures that a rank takes at once, >= 1; of a larger batch, the loaders yield
+            `num_passes` equal parts one after another. None yields it whole.
         num_workers: Loader processes, >= 0.
         cache: Keep decoded pictures: ``auto`` in the user's cache folder, ``none``, or a folder.
         residency: ``device``: cached pictures are copied into the memory of ``self.device``, which cuts them
@@ -87,6 +91,7 @@ class ImageDataModule(L.LightningDataModule):
         preprocessing: Preprocessing | str | None = None,
         augment: AugmentSettings | None = None,
         batch_size: int = 32,
+        micro_batch_size: int | None = None,
         num_workers: int = 0,
         cache: str | Path = "auto",
         cache_max_gb: float | None = None,
@@ -132,6 +137,7 @@ class ImageDataModule(L.LightningDataModule):
         self.preprocessing = self.preprocessing or Preprocessing()
         self.augment = augment
         self.batch_size = batch_size
+        self.num_passes = num_passes(batch_size, num_ranks, micro_batch_size)
         self.num_workers = num_workers
         self.supply = PixelSupply(cache, cache_max_gb, residency)
         self.num_views = num_views
@@ -212,7 +218,7 @@ class ImageDataModule(L.LightningDataModule):
 
         Args:
             epoch: Counted from 0.
-            batch: First batch that it yields in that epoch, counted from 0; later epochs are whole.
+            batch: First batch of ``batch_size`` that it yields in that epoch, counted from 0; later epochs are whole.
         """
         self._start = (epoch, batch)
 
@@ -282,18 +288,9 @@ class ImageDataModule(L.LightningDataModule):
         return batch.changed() if isinstance(batch, Batch) else batch
 
     def _loader(self, dataset: BatchDataset, sampler: Any) -> DataLoader[Batch]:
-        num_workers = self.num_workers if isinstance(dataset, ImageDataset) else 0
-        return DataLoader(
-            dataset,
-            sampler=sampler,
-            batch_size=self.batch_size // self.num_ranks,
-            num_workers=num_workers,
-            collate_fn=as_it_is,  # type: ignore[arg-type]
-            pin_memory=torch.cuda.is_available(),
-            persistent_workers=num_workers > 0,
-            # The global one is dropout's, and how often a loader draws depends on its workers.
-            generator=torch.Generator().manual_seed(self.seed),
-        )
+        passes = 1 if isinstance(dataset, FeatureDataset) else self.num_passes  # features are small
+        share = self.batch_size // self.num_ranks // passes
+        return build_loader(dataset, sampler, share, self.num_workers, self.seed)
 
 
 def _progress(what: str, items: Any, total: int) -> Any:

@@ -96,7 +96,7 @@ def _build_data(cfg: DictConfig, model_dir: Path, model: LoadedModel) -> ImageDa
         node.update(root=cfg.data_root, manifest=None, source=None)
         everything_in = cfg.split
     if cfg.batch_size is not None:
-        node.batch_size = cfg.batch_size
+        node.update(batch_size=cfg.batch_size, micro_batch_size=None)
     node.num_workers = cfg.num_workers
     if node.num_workers == "auto":
         node.num_workers = auto_workers(cfg.accelerator, is_cached=keeps_pixels(node))

@@ -84,9 +84,10 @@ def test_the_wheel_holds_the_library_and_its_configuration_and_nothing_else(whee
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
     packed = {name for name in names if ".dist-info/" not in name}
-    files = [path for folder in ("dogbreed", "conf") for path in (TOP / folder).rglob("*") if path.is_file()]
+    folders = [TOP / folder for folder in ("dogbreed", "conf", "launch", "plugins")]
+    files = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
     rooted = {path.relative_to(TOP).as_posix() for path in files if "__pycache__" not in path.parts}
-    expected = {f"dogbreed/{name}" if name.startswith("conf/") else name for name in rooted}
+    expected = {f"dogbreed/{name}" if name.startswith("conf/") else name.removeprefix("plugins/") for name in rooted}
     assert packed == expected
     assert any(name.endswith("licenses/LICENSE") for name in names)
 
@@ -109,3 +110,11 @@ def test_the_wheel_trains_evaluates_and_predicts_elsewhere(clean_python, tree, t
     assert "%" in run(python.parent / "dogbreed-predict", "run", tree / "test" / "red")
     run(python, "-m", "dogbreed.train", "-m", *QUICK, f"data.root={tree}", "seed=1,2", "hydra.sweep.dir=sweep")
     assert (tmp_path / "sweep" / "sweep.json").is_file()
+
+
+def test_hydra_finds_the_launcher_in_the_wheel(clean_python, tmp_path):
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    words = [clean_python, "-m", "dogbreed.train", "-m", "hydra/launcher=sagemaker", "seed=1"]
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, env=environment)
+    assert done.returncode == 2
+    assert "hydra/launcher=sagemaker ships every job, and launch is not set" in done.stderr

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from dogbreed.data.passes import num_passes
 from dogbreed.distributed import world
 from dogbreed.errors import UserError
 
@@ -44,6 +45,29 @@ def local_devices(cfg: DictConfig) -> int:
 def num_ranks(cfg: DictConfig) -> int:
     """Return how many processes train together, on all machines."""
     return local_devices(cfg) * int(cfg.trainer.num_nodes)
+
+
+def check_passes(cfg: DictConfig) -> str | None:
+    """Return in what portions a device takes its share of a batch, in words; None for whole.
+
+    Args:
+        cfg: After `check_devices`.
+
+    Raises:
+        UserError: ``data.micro_batch_size`` is below 1, or leaves nothing to mix pictures with.
+    """
+    passes = num_passes(cfg.data.batch_size, num_ranks(cfg), cfg.data.micro_batch_size)
+    if passes == 1:
+        return None
+    portion = cfg.data.batch_size // num_ranks(cfg) // passes
+    mix = cfg.augment.get("mix") or {}
+    if portion == 1 and mix.get("probability"):
+        msg = (
+            f"data.micro_batch_size={cfg.data.micro_batch_size} has pictures come one by one, with no other to mix "
+            "with: raise it, choose a data.batch_size that has divisors, or set augment.mix.probability=0."
+        )
+        raise UserError(msg)
+    return f"{portion} ({passes} passes a batch)"
 
 
 def check_devices(cfg: DictConfig) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dogbreed.config.devices import check_devices, local_devices, settle_devices
+from dogbreed.config.devices import check_devices, check_passes, local_devices, settle_devices
 from dogbreed.config.hardware import auto_precision, auto_workers, keeps_pixels
 from dogbreed.config.types import check_types
 from dogbreed.errors import UserError, did_you_mean
@@ -118,6 +118,9 @@ def resolve(cfg: DictConfig, *, is_trial: bool = False) -> tuple[DictConfig, dic
         auto_workers(cfg.trainer.accelerator, local_devices(cfg), is_cached=keeps_pixels(cfg.data)),
     )
     _check_values(cfg)
+    portions = check_passes(cfg)
+    if portions:
+        decided["data.micro_batch_size"] = portions
     return cfg, decided
 
 

@@ -164,7 +164,7 @@ class SmdebugHook(Callback):
             return
         loss = outputs.get("loss") if isinstance(outputs, Mapping) else outputs
         if isinstance(loss, Tensor):
-            self._losses.append(loss.detach().float())
+            self._losses.append(loss.detach().float() * trainer.accumulate_grad_batches)  # Lightning has divided it
         if (batch_idx + 1) % trainer.accumulate_grad_batches == 0 or trainer.is_last_batch:
             if self._losses and self._recorder.saves:
                 self._recorder.see_loss(torch.stack(self._losses).mean())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import lightning as L
@@ -135,8 +135,20 @@ def _compare_data(data: ImageDataModule) -> None:
             raise UserError(msg)
 
 
-def build_trainer(cfg: DictConfig, folder: RunFolder, callbacks: Sequence[Callback]) -> L.Trainer:
-    """Build the Lightning trainer of a resolved configuration."""
+def build_trainer(
+    cfg: DictConfig, folder: RunFolder, callbacks: Sequence[Callback], in_passes: Mapping[str, Any]
+) -> L.Trainer:
+    """Build the Lightning trainer of a resolved configuration.
+
+    Args:
+        cfg: The configuration.
+        folder: Where loggers and callbacks write.
+        callbacks: Those of every run.
+        in_passes: Values in the place of some of ``trainer``'s, as of `trainer_in_passes`.
+
+    Raises:
+        UserError: Lightning refuses a value.
+    """
     loggers = [_build_logger(node, folder) for node in (cfg.logger or {}).values()]
     more = [instantiate(node) for node in (cfg.callbacks or {}).values()]
     more += instantiate(cfg.diagnose, folder=folder.path)
@@ -159,6 +171,7 @@ def build_trainer(cfg: DictConfig, folder: RunFolder, callbacks: Sequence[Callba
             plugins=[WholeCheckpointIO(), *cluster],
             use_distributed_sampler=False,
             strategy=strategy,
+            **in_passes,
         )
     except (MisconfigurationException, ValueError) as error:
         msg = f"Lightning refuses the trainer.* keys: {str(error).splitlines()[0]}"

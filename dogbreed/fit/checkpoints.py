@@ -38,6 +38,7 @@ class Checkpoints(Checkpoint):
         every_s: Longest time between two, >= 0; None for the ends of epochs only.
         stop: The signals; a stop is a checkpoint, then KeyboardInterrupt.
         fingerprint: What the run is, for the one that wants to go on with it.
+        num_passes: In how many of the loader's batches a batch of ``data.batch_size`` comes, >= 1.
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class Checkpoints(Checkpoint):
         every_s: float | None = None,
         stop: StopSignals | None = None,
         fingerprint: tuple[str, str] | None = None,
+        num_passes: int = 1,
     ) -> None:
         self.best = folder / BEST
         self.last = folder / LAST
@@ -61,6 +63,7 @@ class Checkpoints(Checkpoint):
         self._every_s = every_s
         self._stop = stop or StopSignals()
         self._fingerprint = list(fingerprint or ())
+        self._num_passes = num_passes
         self._started_s = self._saved_s = time.monotonic()
         self._position: dict[str, Any] | None = None
         self._random_states: dict[str, Any] = {}
@@ -87,7 +90,7 @@ class Checkpoints(Checkpoint):
         is_time = self._every_s is not None and time.monotonic() - self._saved_s >= self._every_s
         stops = self._stop.is_requested  # read once: a signal between the two questions would stop without saving
         if _any_rank(trainer, stops or is_time, within_epoch=True):
-            self._save(trainer, self.last, batch=batch_idx + 1)
+            self._save(trainer, self.last, batch=(batch_idx + 1) // self._num_passes)
         if _any_rank(trainer, stops, within_epoch=True):
             raise KeyboardInterrupt
 
@@ -125,7 +128,7 @@ class Checkpoints(Checkpoint):
             "epoch": trainer.current_epoch + (batch == 0),
             "batch": batch,
             "num_epochs": trainer.max_epochs,
-            "num_batches": trainer.num_training_batches,
+            "num_batches": trainer.num_training_batches // self._num_passes,
             "is_finished": batch == 0 and _is_finished(trainer),
         }
         trainer.save_checkpoint(path)

@@ -38,6 +38,7 @@ from dogbreed.fit.fingerprint import fingerprint_of
 from dogbreed.fit.guard import LossGuard, Suspects
 from dogbreed.fit.outcome import final_metrics, measure, report, write_down
 from dogbreed.fit.page import writing_page
+from dogbreed.fit.passes import trainer_in_passes
 from dogbreed.fit.places import checkpoint_dir
 from dogbreed.fit.ranks import supervise
 from dogbreed.fit.record import EpochRecord
@@ -120,14 +121,17 @@ def run_in(cfg: DictConfig, run_dir: Path, beginning: Beginning, stop: StopSigna
     cfg, decided = from_main(lambda: resolve(cfg, is_trial=is_trial))
     _announce(cfg, decided, folder, beginning)
     data, classifier = build(cfg)
-    record = EpochRecord(folder.metrics_csv, data.batch_size)
+    trains_from_features = data.num_views and has_separate_head(classifier.net, classifier.preprocessing.input_size_px)
+    num_passes = 1 if trains_from_features else data.num_passes
+    record = EpochRecord(folder.metrics_csv, data.batch_size // num_passes)
     if is_main():
         write_text(folder.config_yaml, OmegaConf.to_yaml(cfg))
         write_csv(folder.splits_csv, data.index.rows())
-    checkpoints = _build_checkpoints(cfg, folder, stop, beginning)
-    trainer = build_trainer(cfg, folder, build_callbacks(_build_guard(cfg), record, checkpoints))
+    checkpoints = _build_checkpoints(cfg, folder, stop, beginning, num_passes)
+    callbacks = build_callbacks(_build_guard(cfg), record, checkpoints)
+    trainer = build_trainer(cfg, folder, callbacks, trainer_in_passes(cfg.trainer, data, num_passes))
     data.supply.device = trainer.strategy.root_device
-    if data.num_views and has_separate_head(classifier.net, classifier.preprocessing.input_size_px):
+    if trains_from_features:
         data.features = FeatureExtractor(classifier, data, trainer.strategy.root_device, cfg.trainer.precision)
     best_epoch = _fit(trainer, classifier, data, checkpoints, stop, is_resumed=bool(beginning.earlier))
     outcome = measure(classifier, data, with_test=cfg.test_after_fit)
@@ -182,7 +186,9 @@ def _as_yaml(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _build_checkpoints(cfg: DictConfig, folder: RunFolder, stop: StopSignals, beginning: Beginning) -> Checkpoints:
+def _build_checkpoints(
+    cfg: DictConfig, folder: RunFolder, stop: StopSignals, beginning: Beginning, num_passes: int
+) -> Checkpoints:
     return Checkpoints(
         folder.checkpoints,
         objectives(cfg)[0],
@@ -190,6 +196,7 @@ def _build_checkpoints(cfg: DictConfig, folder: RunFolder, stop: StopSignals, be
         every_s=cfg.checkpoint_every_s,
         stop=stop,
         fingerprint=beginning.fingerprint,
+        num_passes=num_passes,
     )
 
 
@@ -212,11 +219,7 @@ def _fit(
     try:
         trainer.fit(classifier, datamodule=data, ckpt_path=str(checkpoints.last) if is_resumed else None)
     except torch.OutOfMemoryError as error:
-        msg = (
-            f"The memory of {trainer.strategy.root_device} does not hold a batch of {data.batch_size} pictures: lower "
-            "data.batch_size and raise trainer.accumulate_grad_batches by the same factor."
-        )
-        raise UserError(msg) from error
+        raise UserError(_too_large(trainer.strategy.root_device, data)) from error
     except SystemExit as error:  # Lightning's answer to Ctrl-C
         raise KeyboardInterrupt from error
     except Exception as error:
@@ -243,3 +246,14 @@ def _fit(
     best_epoch = from_main(load)  # other machines may not see the folder
     copy_from_main_(classifier.state_dict().values())
     return best_epoch
+
+
+def _too_large(device: torch.device, data: ImageDataModule) -> str:
+    """Say what to do where pictures do not fit into the device's memory."""
+    at_once = data.batch_size // data.num_ranks // data.num_passes
+    if at_once == 1:
+        return f"The memory of {device} does not hold one picture: lower model.input_size_px, or train another model."
+    return (
+        f"The memory of {device} does not hold {at_once} pictures at once: set data.micro_batch_size={at_once // 2}; a "
+        "batch then comes in more passes, and the recipe stays as it is."
+    )

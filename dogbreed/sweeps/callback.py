@@ -29,7 +29,11 @@ class SweepRecord(Callback):
     """
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Refuse the folder of a finished run."""
+        """Refuse the folder of a finished run, and a launcher, which Hydra would leave aside without a word."""
+        launcher = str(config.hydra.runtime.choices["hydra/launcher"])
+        if launcher != "basic":
+            msg = f"hydra/launcher={launcher} is for the jobs of a sweep, and this is a single run: add -m."
+            raise RefusedError(msg)
         folder = literal_folder(config.hydra.run)
         if folder and read_json(folder / RUN_JSON).get("state") == "completed":
             msg = f"{folder} holds a finished run: choose another folder (hydra.run.dir=DIR) or delete this one."
@@ -48,7 +52,11 @@ class SweepRecord(Callback):
             _write(config)
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
-        """Print what the sweep has found."""
+        """Print what the sweep has found.
+
+        Raises:
+            RefusedError: it has found nothing.
+        """
         if not is_main():
             return
         sweep = _write(config)
@@ -60,6 +68,10 @@ class SweepRecord(Callback):
             page = write_aside(lambda sweep_dir: write_comparison([sweep_dir]), folder)
             if page:
                 log.info("report  %s", page)
+        # Trials that ran elsewhere have told nobody else.
+        if sweep["trials"] and all(trial["state"] == "failed" for trial in sweep["trials"]):
+            msg = f"None of the {len(sweep['trials'])} trials finished; each one's error is above and in sweep.json."
+            raise RefusedError(msg)
 
 
 def _write(config: DictConfig) -> dict[str, Any]:

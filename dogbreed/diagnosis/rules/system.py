@@ -121,7 +121,8 @@ class LowGpuUtilization(_Windowed):
 
     needs_gpu: ClassVar[bool] = True
     advice: ClassVar[str] = (
-        "Raise data.batch_size, see whether training waits for pictures (rule dataloader), or take a smaller GPU."
+        "Raise data.batch_size (or data.micro_batch_size, if it is set), see whether training waits for pictures (rule "
+        "dataloader), or take a smaller GPU."
     )
     threshold_p95: float = 70.0
     threshold_p5: float = 10.0
@@ -150,7 +151,9 @@ class BatchSize(_Windowed):
     """
 
     needs_gpu: ClassVar[bool] = True
-    advice: ClassVar[str] = "Raise data.batch_size, and optim.lr with it, or take a smaller GPU."
+    advice: ClassVar[str] = (
+        "Raise data.batch_size, and optim.lr with it (or data.micro_batch_size, if it is set), or take a smaller GPU."
+    )
     cpu_threshold_p95: float = 70.0
     gpu_threshold_p95: float = 70.0
     gpu_memory_threshold_p95: float = 70.0
