@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -56,11 +57,12 @@ def ship(cfg: DictConfig) -> None:
     state = job.follow()
     job.fetch()
     check_outcome(state)
-    sys.stdout.write(f"run     {run_dir}\n")
+    if not settings.is_local:  # which has said so
+        sys.stdout.write(f"run     {run_dir}\n")
 
 
 def _show(cfg: DictConfig, overrides: Sequence[str], run_dir: Path, choices: dict[str, Any]) -> None:
-    """Print what would be sent; the run folder that Hydra has made goes, if it holds nothing else."""
+    """Print what would be sent; folders that Hydra has made for a run go, if they hold nothing else."""
     from launch.cargo import Cargo
     from launch.preview import preview
     from launch.ship import plan_here
@@ -71,6 +73,8 @@ def _show(cfg: DictConfig, overrides: Sequence[str], run_dir: Path, choices: dic
     finally:
         if [path.name for path in run_dir.iterdir()] == [".hydra"]:
             shutil.rmtree(run_dir)
+            with suppress(OSError):  # others' runs are there
+                run_dir.parent.rmdir()
 
 
 if __name__ == "__main__":
