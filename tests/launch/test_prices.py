@@ -12,17 +12,16 @@ from launch.aws.session import connect
 from launch.settings import LaunchSettings
 
 
-def product(instance: str, usd: str) -> dict:
-    attributes = {"instanceName": instance, "regionCode": "eu-central-1", "platoinstancetype": "Training"}
+def product(usd: str, **attributes: str) -> dict:
+    attributes = {"instanceName": "ml.g5.xlarge", "regionCode": "eu-central-1", **attributes}
     price = {"unit": "Hrs", "pricePerUnit": {"USD": usd}}
     terms = {"OnDemand": {"A.B": {"priceDimensions": {"A.B.C": price}}}}
     return {"product": {"productFamily": "ML Instance", "attributes": attributes}, "terms": terms}
 
 
-PAGES = {
-    None: ([product("ml.g5.xlarge", "1.75"), product("ml.m5.large", "0.13")], "more"),
-    "more": ([product("x", "1")], None),
-}
+OLD, NEW = product("1.75", component="Training"), product("1.80", platoinstancetype="Training")
+OTHERS = [product("9", component="Hosting"), product("9", platoinstancetype="Studio-JupyterLab"), product("9")]
+PAGES = {None: ([OTHERS[0], OLD, OTHERS[1]], "more"), "more": ([NEW, OTHERS[2]], None)}
 
 
 @pytest.fixture
@@ -62,18 +61,19 @@ def price_list(aws_server, monkeypatch):
     server.server_close()
 
 
-def test_all_pages_of_the_regions_training_machines(price_list):
+def test_all_pages_of_what_trains(price_list):
     _, asked = price_list
-    found = training_products(connect(LaunchSettings()))
+    found = training_products(connect(LaunchSettings()), "ml.g5.xlarge")
 
-    assert found == PAGES[None][0] + PAGES["more"][0]
+    assert [entry["terms"] for entry in found] == [OLD["terms"], NEW["terms"]]
+    assert [entry["product"]["attributes"]["component"] for entry in found] == ["Training", "Training"]
     target, authorization, body = asked[0]
     assert target == "AWSPriceListService.GetProducts"
     assert "/us-east-1/pricing/" in authorization
     assert body["ServiceCode"] == "AmazonSageMaker"
     assert {(item["Field"], item["Value"]) for item in body["Filters"]} == {
         ("regionCode", "eu-central-1"),
-        ("platoinstancetype", "Training"),
+        ("instanceName", "ml.g5.xlarge"),
     }
 
 
@@ -81,4 +81,4 @@ def test_a_refused_price_list_is_one_sentence(price_list):
     handler, _ = price_list
     handler.status = 400
     with pytest.raises(UserError, match="Asking for AWS's prices failed: pricing:GetProducts is not permitted"):
-        training_products(connect(LaunchSettings()))
+        training_products(connect(LaunchSettings()), "ml.g5.xlarge")
