@@ -31,7 +31,7 @@ FILE_NAME = "sourcedir.tar.gz"
 MAX_CODE_BYTES = 50_000_000
 
 # What of `launch` a job needs; `launch.container` imports nothing else of it.
-_LAUNCH_PARTS = ("__init__.py", "container/", "overrides.py", "settings.py", "protocols.py")
+_LAUNCH_PARTS = ("__init__.py", "container/", "overrides.py")
 _OWN_NAMES = ("dogbreed", "conf", "launch", "hydra_plugins", "sm_entry.py", "requirements.txt", "bundle.json")
 # 1980-01-01: what came before, zip files cannot hold and tools complain of.
 _TIME_S = 315_532_800

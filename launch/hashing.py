@@ -287,7 +287,7 @@ def _open() -> sqlite3.Connection:
             file.parent.mkdir(parents=True, exist_ok=True)
             database = sqlite3.connect(name, timeout=60, check_same_thread=False)
             database.execute("PRAGMA temp_store = FILE")
-            database.execute("PRAGMA temp.cache_size = -4096")
+            database.execute("PRAGMA temp.cache_size = -1024")
             database.executescript(_SCHEMA)
         except sqlite3.OperationalError:
             continue

@@ -1,7 +1,8 @@
 """What a job without a network brings along: wheels of its libraries, and the pretrained weights of its architecture.
 
-Both become folders in the user's cache, made once, that travel as channels. In the job, ``PIP_NO_INDEX=1`` and
-``PIP_FIND_LINKS`` name the one, ``HF_HOME`` the other.
+Both become folders in the user's cache, made once, that travel as channels. The toolkit installs from the one when the
+job's environment says ``PIP_NO_INDEX=1`` and ``PIP_FIND_LINKS=/opt/ml/input/data/wheels``; `launch.container` finds the
+other.
 """
 
 from __future__ import annotations
@@ -181,37 +182,31 @@ def _pip(arguments: Sequence[str], on_line: Callable[[str], object] | None) -> s
     return problems[-1] if problems else f"pip ended with {process.returncode}"
 
 
-def weights_folder(file: Path, architecture: str) -> Path:
-    """Lay out the hub's cached weights of an architecture as a folder that serves as ``HF_HOME``.
+def weights_folder(file: Path) -> Path:
+    """Lay out cached weights as a job finds them: the hub's as its cache folder, others as ours.
 
     Args:
-        file: The cached file, ``…/hub/models--OWNER--NAME/snapshots/REVISION/FILE``.
-        architecture: A timm name, for the sentence.
+        file: In the hub's cache, ``…/models--OWNER--NAME/snapshots/REVISION/FILE``, or anywhere else.
 
     Returns:
-        A folder with ``hub/models--OWNER--NAME/{refs/main, snapshots/REVISION/FILE}``; the file is a link to the cache,
-        which `launch.upload` follows.
-
-    Raises:
-        UserError: the weights come from elsewhere than the hub.
+        A folder with ``hub/models--OWNER--NAME/{refs/main, snapshots/REVISION/FILE}``, which serves as ``HF_HOME``, or
+        with ``weights/FILE``. The file is a link to the cached one, which `launch.upload` follows.
     """
     snapshot = file.parent
     repository = snapshot.parent.parent
-    if snapshot.parent.name != "snapshots" or not repository.name.startswith("models--"):
-        msg = (
-            f"The pretrained weights of {architecture} are not on the hub, which a job without a network takes them "
-            f"from: give them as model.weights={file}."
-        )
-        raise UserError(msg)
-    key = hashlib.sha256(str(file.resolve()).encode()).hexdigest()[:16]
-    folder = user_cache_dir() / "launch" / "pretrained" / f"{repository.name}-{snapshot.name[:12]}-{key}"
+    is_hubs = snapshot.parent.name == "snapshots" and repository.name.startswith("models--")
+    key = hashlib.sha256(f"{file.absolute()} {file.resolve()}".encode()).hexdigest()[:16]
+    folder = user_cache_dir() / "launch" / "pretrained" / f"{repository.name if is_hubs else file.stem}-{key}"
 
     def fill(unfinished: Path) -> None:
-        place = unfinished / "hub" / repository.name
-        (place / "snapshots" / snapshot.name).mkdir(parents=True)
-        (place / "snapshots" / snapshot.name / file.name).symlink_to(file.resolve())
-        (place / "refs").mkdir()
-        (place / "refs" / "main").write_text(snapshot.name, encoding="utf-8")
+        place = unfinished / "weights"
+        if is_hubs:
+            model = unfinished / "hub" / repository.name
+            place = model / "snapshots" / snapshot.name
+            (model / "refs").mkdir(parents=True)
+            (model / "refs" / "main").write_text(snapshot.name, encoding="utf-8")
+        place.mkdir(parents=True)
+        (place / file.name).symlink_to(file.resolve())
 
     return make_folder_once(folder, fill)
 
@@ -230,7 +225,7 @@ def pretrained_folder(architecture: str, environment: Mapping[str, str] | None =
         As `weights_folder`.
 
     Raises:
-        UserError: there are no pretrained weights, they cannot be fetched, or come from elsewhere than the hub.
+        UserError: there are no pretrained weights, or they cannot be fetched.
     """
     ask = (
         "import sys\n"
@@ -246,4 +241,4 @@ def pretrained_folder(architecture: str, environment: Mapping[str, str] | None =
     if done.returncode:
         lines = done.stderr.strip().splitlines() or [f"the process ended with {done.returncode}"]
         raise UserError(lines[-1])
-    return weights_folder(Path(done.stdout.splitlines()[-1]), architecture)
+    return weights_folder(Path(done.stdout.splitlines()[-1]))

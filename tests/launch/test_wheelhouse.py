@@ -135,7 +135,7 @@ def hub_file(home: Path) -> Path:
 def test_the_hubs_weights_serve_as_a_home_without_links(own_cache, store, tmp_path):
     from launch.upload import upload_folder
 
-    folder = weights_folder(hub_file(tmp_path / "home"), "resnet18")
+    folder = weights_folder(hub_file(tmp_path / "home"))
     uploaded = upload_folder(store, folder, "pretrained")
     for found in store.list(f"{uploaded.prefix}/"):
         store.get_file(found.key, tmp_path / "channel" / found.key[len(uploaded.prefix) + 1 :])
@@ -148,14 +148,14 @@ def test_the_hubs_weights_serve_as_a_home_without_links(own_cache, store, tmp_pa
     environment.pop("HF_HUB_CACHE", None)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
     assert done.stdout == "weights\n", done.stderr
-    assert weights_folder(
-        tmp_path / "home/hub/models--timm--resnet18.a1_in1k/snapshots" / COMMIT / "model.safetensors", "x"
-    )
 
 
-def test_weights_from_elsewhere_are_given_as_a_file(own_cache, tmp_path):
-    with pytest.raises(UserError, match=r"are not on the hub.*model.weights=.*/resnet18-f37072fd.pth"):
-        weights_folder(tmp_path / "weights" / "resnet18-f37072fd.pth", "resnet18")
+def test_weights_from_elsewhere_lie_as_in_our_own_cache(own_cache, tmp_path):
+    file = tmp_path / "resnet18-f37072fd.pth"
+    file.write_bytes(b"weights")
+    folder = weights_folder(file)
+    assert (folder / "weights" / "resnet18-f37072fd.pth").read_bytes() == b"weights"
+    assert weights_folder(file) == folder
 
 
 @pytest.mark.slow
