@@ -77,7 +77,7 @@ def test_show_tells_all_about_a_job(aws, jobs, launch):
     run_dir = launch("show", most_usd=6.0, EnableManagedSpotTraining=True)
     aws.job("show").enter("Downloading")
     aws.job("show").end("Failed", "AlgorithmError: Out of memory., exit code: 1")
-    for target in ("show", run_dir, run_dir.name):
+    for target in ("show", run_dir):
         answer = jobs("show", target)
         assert answer.code == 0, answer.err
         pairs = dict(line.split(maxsplit=1) for line in answer.out.split("\n\n")[0].splitlines())

@@ -127,6 +127,7 @@ def test_what_is_fetched_of_a_real_job_is_its_run_folder(aws, interrupted, store
     assert (tmp_path / "run" / "checkpoints" / "last.json").read_text() == "4"
 
 
+@pytest.mark.slow
 def test_a_failed_job_gives_the_reason_it_has_written(aws):
     ship(aws, "failing", FAILING)
     job = wait_for(aws, "failing")
