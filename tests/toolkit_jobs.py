@@ -3,6 +3,7 @@
 import json
 import os
 import tarfile
+import zipfile
 from pathlib import Path
 
 from side_environment import CACHE
@@ -65,3 +66,23 @@ def request_of(overrides, bundle, *, channels=("data",), count=1, torchrun=False
         "CheckpointConfig": {"S3Uri": "s3://bucket/checkpoints", "LocalPath": "/opt/ml/checkpoints"},
         **more,
     }
+
+
+def make_wheel(folder, name, version, *, needs=None):
+    """Write a wheel by hand: a zip of a module and three small files."""
+    info = f"{name}-{version}.dist-info"
+    folder.mkdir(exist_ok=True)
+    about = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n" + (
+        f"Requires-Dist: {needs}\n" if needs else ""
+    )
+    files = {
+        f"{name}.py": "VALUE = 1\n",
+        f"{info}/METADATA": about,
+        f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+    }
+    files[f"{info}/RECORD"] = "".join(f"{file},,\n" for file in (*files, f"{info}/RECORD"))
+    file = folder / f"{name}-{version}-py3-none-any.whl"
+    with zipfile.ZipFile(file, "w") as wheel:
+        for inner, text in files.items():
+            wheel.writestr(inner, text)
+    return file

@@ -7,12 +7,11 @@ import re
 import shutil
 import subprocess
 import sys
-import zipfile
 from pathlib import Path
 
 import pytest
 from helpers import QUICK, compose_quick, rows_of
-from toolkit_jobs import TOP
+from toolkit_jobs import TOP, make_wheel
 
 from dogbreed import UserError, compose, fit_run, load_model
 from launch.container.deliver import deliver_model, report_failure
@@ -269,22 +268,6 @@ def test_what_tells_of_epochs_is_no_part_of_the_run(tree, tmp_path):
 # -- without a network -------------------------------------------------------
 
 
-def make_wheel(folder, name, version):
-    """Write a wheel by hand: a zip of a module and three small files."""
-    info = f"{name}-{version}.dist-info"
-    folder.mkdir(exist_ok=True)
-    about = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\nRequires-Dist: absent\n"
-    files = {
-        f"{name}.py": "VALUE = 1\n",
-        f"{info}/METADATA": about,
-        f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
-    }
-    files[f"{info}/RECORD"] = "".join(f"{file},,\n" for file in (*files, f"{info}/RECORD"))
-    with zipfile.ZipFile(folder / f"{name}-{version}-py3-none-any.whl", "w") as wheel:
-        for file, text in files.items():
-            wheel.writestr(file, text)
-
-
 def in_machine(tmp_path, code, channels):
     """Run code in an environment like a container's, which reaches no registry."""
     python = make_environment(tmp_path / "python", [our_packages()])
@@ -299,7 +282,7 @@ def in_machine(tmp_path, code, channels):
 
 
 def test_wheels_and_weights_travel_as_channels(tmp_path):
-    make_wheel(tmp_path / "wheels", "travelled", "1.0")
+    make_wheel(tmp_path / "wheels", "travelled", "1.0", needs="absent")
     (tmp_path / "pretrained" / "hub").mkdir(parents=True)
     (tmp_path / "pretrained" / "weights").mkdir()
     (tmp_path / "pretrained" / "weights" / "net.pth").write_text("w")
@@ -318,7 +301,7 @@ def test_wheels_and_weights_travel_as_channels(tmp_path):
 
 def test_smdebug_comes_without_what_it_asks_for(tmp_path):
     for name, version in (("smdebug", "1.0.34"), ("psutil", "7.2.2")):
-        make_wheel(tmp_path / "wheels", name, version)
+        make_wheel(tmp_path / "wheels", name, version, needs="absent")
     code = "p.install_smdebug(job)\nimport smdebug, psutil\nprint(smdebug.VALUE)"
     done = in_machine(tmp_path, code, {"wheels": tmp_path / "wheels"})
     assert (done.returncode, done.stdout) == (0, "1\n"), done.stderr

@@ -17,14 +17,14 @@ import torch
 from helpers import QUICK
 from rank_runs import assert_same_run
 from safetensors.torch import save_file
-from toolkit_jobs import request_of, toolkit, write_bundle
+from toolkit_jobs import make_wheel, request_of, toolkit, write_bundle
 
 from dogbreed import UserError, compose, fit_run
 from launch.container.deliver import MAX_FAILURE_CHARS
 from launch.toolkit.environment import pip_settings, toolkit_python
 from launch.toolkit.layout import lay_out
 from launch.toolkit.process import free_port, start
-from launch.toolkit.side_environment import packages_of, python_of, run_pip, side_environment
+from launch.toolkit.side_environment import packages_of, python_of, side_environment
 
 
 @pytest.fixture
@@ -151,13 +151,7 @@ sys.exit(3)
 
 def test_a_job_of_its_own(jobs, tmp_path):
     """Its requirements go into its own environment; how it ends is told."""
-    (tmp_path / "pkg").mkdir()
-    (tmp_path / "pkg" / "brought.py").write_text("")
-    wheels = tmp_path / "wheels"
-    code = "from setuptools import setup; setup(name='brought', version='1', py_modules=['brought'])"
-    (tmp_path / "pkg" / "setup.py").write_text(code)
-    run_pip("wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", wheels, tmp_path / "pkg")
-    (wheel,) = wheels.glob("*.whl")
+    wheel = make_wheel(tmp_path / "wheels", "brought", "1")
     more = [("sm_entry.py", TRIED), ("requirements.txt", f"{wheel}\n")]
     bundle = write_bundle(tmp_path / "code.tar.gz", requirements=(), more=more)
     request = request_of(["data.root=${oc.env:SM_CHANNEL_DATA}", "x=1"], bundle, Environment={"MINE": "/opt/ml/yes"})
@@ -303,9 +297,9 @@ def test_two_processes_of_one_machine_that_fail(jobs, bundle, tree, tmp_path):
 @pytest.mark.timeout(900)
 def test_a_job_that_reaches_no_registry(jobs, tree, tmp_path):
     """Libraries travel as wheels; there is no requirements.txt that the toolkit would ask a registry for."""
-    run_pip("download", "--no-deps", "--only-binary=:all:", "--dest", tmp_path / "wheels", "colorama==0.4.6")
+    make_wheel(tmp_path / "wheels", "travelled", "1")
     entry = "from launch.container.prepare import prepare\nfrom launch.container.job import Job\nimport os\n"
-    entry += "prepare(Job.of(os.environ))\nimport colorama\nprint('from', colorama.__file__)\n"
+    entry += "prepare(Job.of(os.environ))\nimport travelled, sys\nsys.stdout.write(f'from {travelled.__file__}\\n')\n"
     entry += "from launch.container.entry import main\nmain()\n"
     bundle = write_bundle(tmp_path / "code.tar.gz", requirements=(), more=[("sm_entry.py", entry)])
     words = [*QUICK, "data=folder", PLACES[0], "trainer.max_epochs=1"]
@@ -314,4 +308,4 @@ def test_a_job_that_reaches_no_registry(jobs, tree, tmp_path):
     offline = {"PIP_CONFIG_FILE": os.devnull, "PIP_INDEX_URL": "http://127.0.0.1:9/simple", "PIP_RETRIES": "0"}
     lines, code = run_out(jobs(tmp_path / "ml", request, environment=offline))
     assert code == 0, "\n".join(lines)
-    assert f"from {packages_of(tmp_path / 'ml' / 'machine' / 'python')}/colorama/__init__.py" in lines
+    assert f"from {packages_of(tmp_path / 'ml' / 'machine' / 'python')}/travelled.py" in lines
