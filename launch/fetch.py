@@ -13,12 +13,12 @@ from urllib.parse import urlsplit
 
 from dogbreed.errors import UserError
 from dogbreed.files import disk_errors, read_json, replacing_folder, write_json
+from dogbreed.run_files import CHECKPOINTS, FINISHED, LAST
 from launch.protocols import ObjectStore, StoredObject
 
 # Beside what is fetched, until all of it is there.
 SCRATCH = ".fetch"
 DONE = "done.json"
-CHECKPOINTS = "checkpoints"
 
 
 @dataclass(frozen=True)
@@ -138,8 +138,12 @@ class _Visit:
         prefix = self._key(config["S3Uri"]) + "/"
         done = read_json(self._scratch / DONE) if is_over else {}
         found = False
-        for item in self._store.list(prefix):
-            relative = _inside(item.key[len(prefix) :])
+        items = {item.key[len(prefix) :]: item for item in self._store.list(prefix)}
+        # A run that is finished has retired its last checkpoint; the sync to S3 leaves what it was called before.
+        if FINISHED in items:
+            items[LAST] = items.pop(FINISHED)
+        for name, item in items.items():
+            relative = _inside(name)
             if relative is None:
                 continue
             found = True

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from dogbreed.errors import UserError
@@ -17,7 +17,7 @@ from launch.machines import Machine, check_machine, find_machine
 from launch.names import JobPlaces, Places, base_name, job_name
 from launch.overrides import check_hyperparameters, job_overrides, to_hyperparameters
 from launch.pricing import Cost, check_cap, most_usd
-from launch.request import container_hyperparameters, training_job
+from launch.request import CHANNELS, container_hyperparameters, training_job
 from launch.settings import LaunchSettings
 
 if TYPE_CHECKING:
@@ -97,11 +97,16 @@ def make_plan(
     num_devices = _check_fit(cfg, settings, machine)
     routing = route(cfg, job_overrides(overrides), settings, pretrained=pretrained, wheels=wheels)
     places = Places(facts.bucket, settings.prefix)
+    code = places.code(facts.bundle.digest)
+    channels = tuple((channel, _address(channel, facts, places)) for channel in routing.channels)
+    if settings.network_isolation and not settings.is_local:  # the toolkit could not fetch it from S3
+        channels = ((Channel("code", code), code), *channels)
+        code = f"{CHANNELS}/code/{PurePosixPath(code).name}"
     name = job_name(base_name(settings, cfg, choices or {}), facts.now, facts.token)
     hyperparameters = {
         **to_hyperparameters(routing.overrides),
         **container_hyperparameters(
-            code=places.code(facts.bundle.digest),
+            code=code,
             region=facts.region,
             job_name=name,
             is_distributed=num_devices > 1 and (settings.instance_count > 1 or _has_gpus(cfg, machine)),
@@ -111,7 +116,6 @@ def make_plan(
     }
     check_hyperparameters(hyperparameters)
     job_places = places.job(name)
-    channels = tuple((channel, _address(channel, facts, places)) for channel in routing.channels)
     request = training_job(
         settings,
         name=name,

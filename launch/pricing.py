@@ -20,7 +20,6 @@ import yaml
 from dogbreed.errors import UserError
 from dogbreed.files import user_cache_dir, write_json
 
-SERVICE_CODE = "AmazonSageMaker"
 HOUR_S = 3600
 # A job that has reached its limit gets SIGTERM, and 120 s to end:
 # https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_StoppingCondition.html
@@ -107,12 +106,6 @@ def _day(path: Path, value: object) -> date | None:
     except ValueError as error:
         msg = f"{path}: date={value} is no day: write it as 2026-11-22."
         raise UserError(msg) from error
-
-
-def price_filters(region: str, instance_type: str) -> list[dict[str, str]]:
-    """Return the ``Filters`` with which the Price List's GetProducts finds an instance's training price."""
-    wanted = {"regionCode": region, "instanceName": instance_type, "component": "Training"}
-    return [{"Type": "TERM_MATCH", "Field": name, "Value": value} for name, value in wanted.items()]
 
 
 def parse_price_list(products: Iterable[str | Mapping[str, Any]], *, fetched: date) -> PriceTable:

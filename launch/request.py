@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from launch.settings import LaunchSettings
 
 # Where a container has its places: https://docs.aws.amazon.com/sagemaker/latest/dg/model-train-storage.html
+CHANNELS = "/opt/ml/input/data"
 CHECKPOINTS_DIR = "/opt/ml/checkpoints"
 TENSORBOARD_DIR = "/opt/ml/output/data/run/tensorboard"
 ENTRY = "sm_entry.py"
@@ -70,6 +71,13 @@ def container_hyperparameters(
     if is_distributed:
         values["sagemaker_torch_distributed_enabled"] = True
     return {name: json.dumps(value) for name, value in values.items()}
+
+
+def _isolation(channels: Sequence[tuple[Channel, str]]) -> dict[str, str]:
+    """Return the variables by which pip takes libraries from their channel instead of a registry, if they have one."""
+    if all(channel.name != "wheels" for channel, _ in channels):
+        return {}
+    return {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": f"{CHANNELS}/wheels"}
 
 
 def training_job(
@@ -126,7 +134,7 @@ def training_job(
         "TensorBoardOutputConfig": {"S3OutputPath": places.tensorboard, "LocalPath": TENSORBOARD_DIR}
         if settings.tensorboard
         else {},
-        "Environment": {**debugger.environment, **settings.environment},
+        "Environment": {**debugger.environment, **_isolation(channels), **settings.environment},
         "Tags": [{"Key": key, "Value": value} for key, value in {TAG: version, **settings.tags}.items()],
         **debugger.fields,
     }

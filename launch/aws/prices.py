@@ -6,7 +6,6 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from launch.aws.errors import translated
-from launch.pricing import SERVICE_CODE, price_filters
 
 if TYPE_CHECKING:
     from launch.aws.session import Aws
@@ -23,14 +22,26 @@ def training_products(aws: Aws, instance_type: str) -> list[dict[str, Any]]:
         instance_type: ``ml.g5.xlarge``.
 
     Returns:
-        Products: ``product.attributes.instanceName`` (``ml.g5.xlarge``), ``terms.OnDemand.*.priceDimensions.*`` with
-        ``pricePerUnit.USD`` for ``unit`` ``Hrs``, ``publicationDate``.
+        Products: ``product.attributes`` (``instanceName``, ``regionCode``, and always ``component``: ``Training``),
+        ``terms.OnDemand.*.priceDimensions.*`` with ``pricePerUnit.USD`` for ``unit`` ``Hrs``, ``publicationDate``.
+        None where AWS lists no price.
 
     Raises:
         UserError: the list cannot be had (``pricing:GetProducts``).
     """
-    filters = price_filters(aws.region, instance_type)
+    wanted = {"regionCode": aws.region, "instanceName": instance_type}
+    filters = [{"Type": "TERM_MATCH", "Field": name, "Value": value} for name, value in wanted.items()]
     with translated("asking for AWS's prices"):
         pages = aws.client("pricing", region=REGION).get_paginator("get_products")
-        found = pages.paginate(ServiceCode=SERVICE_CODE, Filters=filters, FormatVersion="aws_v1")
-        return [json.loads(text) for page in found for text in page["PriceList"]]
+        found = pages.paginate(ServiceCode="AmazonSageMaker", Filters=filters, FormatVersion="aws_v1")
+        products = [json.loads(text) for page in found for text in page["PriceList"]]
+    return [product for product in products if _trains(product)]
+
+
+def _trains(product: dict[str, Any]) -> bool:
+    """Say whether an entry is for training; of its two names for that, some entries have only one."""
+    attributes = product.get("product", {}).get("attributes", {})
+    is_training = attributes.get("component", attributes.get("platoinstancetype")) == "Training"
+    if is_training:
+        attributes["component"] = "Training"
+    return bool(is_training)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import sys
@@ -44,7 +45,7 @@ def lay_out(
     if request.get("CheckpointConfig"):
         (base / "checkpoints").mkdir(exist_ok=True)
     config = base / "input" / "config"
-    write_json(config / "hyperparameters.json", dict(request.get("HyperParameters") or {}))
+    write_json(config / "hyperparameters.json", _hyperparameters(request, base))
     write_json(config / "inputdataconfig.json", _describe_channels(request))
     write_json(config / "resourceconfig.json", _describe_hosts(request, host_index))
     write_json(config / "trainingjobconfig.json", dict(request))
@@ -56,6 +57,15 @@ def lay_out(
         _link(base / "input" / "data" / channel["ChannelName"], (channels or {}).get(channel["ChannelName"]))
     if num_gpus is not None:
         _pretend_gpus(base / MACHINE / "bin" / "nvidia-smi", num_gpus)
+
+
+def _hyperparameters(request: Mapping[str, Any], base: Path) -> dict[str, str]:
+    """Return the job's, the code's place in a channel moved with ``/opt/ml``."""
+    found = dict(request.get("HyperParameters") or {})
+    code = found.get("sagemaker_submit_directory", "")
+    if code.startswith('"/opt/ml/'):
+        found["sagemaker_submit_directory"] = json.dumps(str(base / json.loads(code).removeprefix("/opt/ml/")))
+    return found
 
 
 def host_names(request: Mapping[str, Any]) -> list[str]:

@@ -10,7 +10,7 @@ from launch_helpers import edited, facts_of
 
 from dogbreed import UserError
 from launch.plan import make_plan
-from launch.pricing import PriceTable, cached_prices, check_cap, most_usd, parse_price_list, price_filters
+from launch.pricing import PriceTable, cached_prices, check_cap, most_usd, parse_price_list
 
 DAY = date(2026, 11, 22)
 MADE_UP = PriceTable({"xx-test-1": {"ml.madeup.xlarge": 3.0}}, DAY, "made-up table")
@@ -151,13 +151,6 @@ def test_amazons_answers_are_read():
     expected = {"ml.madeup.xlarge": 3.0, "ml.other.large": 0.5, "ml.parsed.large": 1.5}
     assert table.prices == {"xx-test-1": expected, "yy-test-1": {"ml.madeup.xlarge": 4.0}}
     assert (table.dated, table.source) == (DAY, "AWS Price List")
-
-
-def test_what_is_asked_for():
-    filters = {item["Field"]: item["Value"] for item in price_filters("xx-test-1", "ml.madeup.xlarge")}
-    attributes = json.loads(product())["product"]["attributes"]
-    assert filters.items() <= attributes.items()
-    assert {item["Type"] for item in price_filters("a", "b")} == {"TERM_MATCH"}
 
 
 # -- tables ------------------------------------------------------------------------
