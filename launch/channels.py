@@ -31,7 +31,7 @@ class Channel:
     """What one channel brings to a job.
 
     Args:
-        name: ``data``, ``manifest``, ``weights``; for a job without a network also ``code``, ``pretrained`` and ``wheels``.
+        name: ``data``, ``manifest``, ``weights``; for a job without a network ``code``, ``pretrained``, ``wheels``.
         source: A file or folder of this machine, or its ``s3://`` address.
         key: Key of the configuration that names it; None for what no key names.
         input_mode: ``File`` or ``FastFile``.
