@@ -146,7 +146,11 @@ class LaunchSettings:
         arguments: dict[str, Any] = {
             key: tuple(value) if isinstance(value, list) else value for key, value in plain.items()
         }
-        return cls(**arguments)
+        settings = cls(**arguments)
+        if not settings.is_local and settings.instance_type is None:
+            msg = "launch.instance_type must be given: choose launch=a10g, or add launch.instance_type=ml.g5.xlarge."
+            raise UserError(msg)
+        return settings
 
 
 def _as_text(value: Any) -> Any:

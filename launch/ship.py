@@ -13,7 +13,7 @@ from launch.facts import Facts
 from launch.gather import facts_here, facts_of_account
 from launch.plan import Plan, make_plan
 from launch.protocols import JobState
-from launch.record import LaunchRecord, now
+from launch.record import FILE_NAME, LaunchRecord, now
 from launch.settings import LaunchSettings
 
 if TYPE_CHECKING:
@@ -90,6 +90,9 @@ def submit(
     from launch.aws.training_jobs import TrainingJobs
 
     settings = LaunchSettings.of(cfg)
+    if (run_dir / FILE_NAME).exists():
+        msg = f"{run_dir} belongs to another job ({FILE_NAME}): choose another folder, hydra.run.dir=DIR."
+        raise UserError(msg)
     aws = connect(settings)
     facts = facts_of_account(aws, settings, cargo.facts, say)
     # Once before anything travels: what AWS would refuse, or what may cost too much, moves no byte.

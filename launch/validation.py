@@ -137,9 +137,6 @@ def _check_names(settings: LaunchSettings) -> None:
 
 def _check_together(settings: LaunchSettings) -> None:
     """Refuse values that contradict each other."""
-    if not settings.is_local and settings.instance_type is None:
-        msg = "launch.instance_type must be given: choose launch=a10g, or add launch.instance_type=ml.g5.xlarge."
-        raise UserError(msg)
     if settings.is_local and settings.instance_count > 1:
         msg = f"launch.instance_count={settings.instance_count}: launch.target=local is this machine, which is one."
         raise UserError(msg)

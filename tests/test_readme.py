@@ -25,7 +25,7 @@ COMMANDS = [
     for kind, block in BLOCKS
     if kind == "bash"
     for line in block.splitlines()
-    if line.startswith("python -m dogbreed.")
+    if line.startswith(("python -m dogbreed.", "python -m launch.train"))
 ]
 SCRIPTS = {
     re.search(r"(ImageDataModule|fit_run|polyvore)", block)[1]: block for kind, block in BLOCKS if kind == "python"
@@ -63,7 +63,8 @@ def make_polyvore(root):
 
 def test_there_is_something_to_run():
     assert {words[2] for words in COMMANDS} == {
-        f"dogbreed.{name}" for name in ("train", "evaluate", "predict", "report", "pack")
+        *(f"dogbreed.{name}" for name in ("train", "evaluate", "predict", "report", "pack")),
+        "launch.train",
     }
     assert len(COMMANDS) >= 8
     assert set(SCRIPTS) == {"ImageDataModule", "fit_run", "polyvore"}
@@ -72,6 +73,10 @@ def test_there_is_something_to_run():
 @pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
 def test_command(words, desk, cli):
     command, arguments = words[2].removeprefix("dogbreed."), words[3:]
+    if command == "launch.train":  # tests/launch ships
+        arguments += ["launch.dry_run=true"]
+    elif any(word.startswith("launch=") for word in arguments):
+        arguments = [word for word in arguments if not re.match("launch=|hydra/launcher=", word)]
     if "data=manifest" in arguments:
         subprocess.run([sys.executable, "-c", SCRIPTS["polyvore"]], cwd=desk, check=True)
     if command == "pack":

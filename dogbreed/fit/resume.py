@@ -45,6 +45,9 @@ class ResumeLookup(Callback):
         """
         if not is_main():  # which has no folder of its own
             return
+        launch = config.get("launch")
+        if launch and (launch.target != "local" or launch.dry_run):  # it will not run here
+            return
         resume = str(config.get("resume", "never"))
         literal = literal_folder(config.hydra.run)
         try:

@@ -32,7 +32,7 @@ def training_products(aws: Aws, instance_type: str) -> list[dict[str, Any]]:
     wanted = {"regionCode": aws.region, "instanceName": instance_type}
     filters = [{"Type": "TERM_MATCH", "Field": name, "Value": value} for name, value in wanted.items()]
     with translated("asking for AWS's prices"):
-        pages = aws.client("pricing", region=REGION).get_paginator("get_products")
+        pages = aws.client("pricing", region=REGION, is_patient=False).get_paginator("get_products")
         found = pages.paginate(ServiceCode="AmazonSageMaker", Filters=filters, FormatVersion="aws_v1")
         products = [json.loads(text) for page in found for text in page["PriceList"]]
     return [product for product in products if _trains(product)]

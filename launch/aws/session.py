@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import threading
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from launch.settings import LaunchSettings
 
 # With backoff that doubles up to 20 s, drawn at random: some two minutes of patience.
-MAX_ATTEMPTS = 10
+MAX_ATTEMPTS, FEW_ATTEMPTS = 10, 4
 CONNECT_TIMEOUT_S = 10
 READ_TIMEOUT_S = 60
 # As many connections as `launch.upload` has threads, and those that a large file's parts need.
@@ -39,10 +40,10 @@ class Aws:
         self.session = session
         self.region = region
         self.endpoint_url = endpoint_url
-        self._clients: dict[tuple[str, str], Any] = {}
+        self._clients: dict[tuple[str, str, bool], Any] = {}
         self._lock = threading.Lock()
 
-    def client(self, name: str, region: str | None = None) -> Any:
+    def client(self, name: str, region: str | None = None, *, is_patient: bool = True) -> Any:
         """Return a boto3 client, the same one each time; it may be used by several threads.
 
         Throttled and broken-off requests are tried again by themselves, up to `MAX_ATTEMPTS` times.
@@ -50,11 +51,12 @@ class Aws:
         Args:
             name: Of the service, as boto3 has it: ``s3``, ``sagemaker``, ``logs``.
             region: Instead of the session's.
+            is_patient: False for what is asked again anyway, or can be done without: a few attempts, short waits.
         """
-        key = (name, region or self.region)
+        key = (name, region or self.region, is_patient)
         with self._lock, translated(f"preparing {name}"):
             if key not in self._clients:
-                self._clients[key] = self.session.client(name, region_name=key[1], config=self._config())
+                self._clients[key] = self.session.client(name, region_name=key[1], config=self._config(is_patient))
         return self._clients[key]
 
     @cached_property
@@ -78,13 +80,13 @@ class Aws:
         """``aws``, ``aws-cn``, ``aws-us-gov``, …: the beginning of ARNs in this region."""
         return str(self.session.get_partition_for_region(self.region))
 
-    def _config(self) -> Any:
+    def _config(self, is_patient: bool) -> Any:  # noqa: FBT001
         from botocore.config import Config
 
         return Config(
-            retries={"mode": "standard", "total_max_attempts": MAX_ATTEMPTS},
+            retries={"mode": "standard", "total_max_attempts": MAX_ATTEMPTS if is_patient else FEW_ATTEMPTS},
             connect_timeout=CONNECT_TIMEOUT_S,
-            read_timeout=READ_TIMEOUT_S,
+            read_timeout=READ_TIMEOUT_S if is_patient else CONNECT_TIMEOUT_S,
             max_pool_connections=MAX_CONNECTIONS,
             user_agent_extra=f"dogbreed/{_version()}",
             # A stand-in has no host name for every bucket.
@@ -106,6 +108,7 @@ def connect(settings: LaunchSettings) -> Aws:
             import boto3
         except ImportError as error:
             raise UserError(INSTALL) from error
+        logging.getLogger("botocore").setLevel(logging.WARNING)  # where credentials were found is told by nobody's wish
         session = boto3.Session()
         region = settings.region or os.environ.get("AWS_REGION") or session.region_name
         if not region:

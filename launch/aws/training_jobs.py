@@ -19,9 +19,6 @@ from launch.protocols import JobState, LogLine, LogPosition
 OURS = "dogbreed_config_hash"
 # Jobs are described so many at a time.
 NUM_THREADS = 8
-# Who follows a job asks again anyway, and wants to be told soon that the network is gone.
-WATCH_ATTEMPTS = 4
-WATCH_TIMEOUT_S = 10
 
 
 class TrainingJobs:
@@ -42,11 +39,11 @@ class TrainingJobs:
 
     @cached_property
     def _watch(self) -> Any:
-        return _impatient(self._aws, "sagemaker")
+        return self._aws.client("sagemaker", is_patient=False)
 
     @cached_property
     def _logs(self) -> Any:
-        return _impatient(self._aws, "logs")
+        return self._aws.client("logs", is_patient=False)
 
     def create(self, request: Mapping[str, Any]) -> str:
         """Send a CreateTrainingJob request; one whose answer was lost on the way is not a clash with itself.
@@ -153,19 +150,6 @@ class UnknownJobError(UserError):
         super().__init__(
             f"There is no training job {name} in {region}: python -m launch.jobs list shows those there are."
         )
-
-
-def _impatient(aws: Aws, service: str) -> Any:
-    from botocore.config import Config
-
-    with translated(f"preparing {service}"):
-        config = Config(
-            retries={"mode": "standard", "total_max_attempts": WATCH_ATTEMPTS},
-            connect_timeout=WATCH_TIMEOUT_S,
-            read_timeout=WATCH_TIMEOUT_S,
-            max_pool_connections=NUM_THREADS,
-        )
-        return aws.session.client(service, region_name=aws.region, endpoint_url=aws.endpoint_url, config=config)
 
 
 def state_of(description: Mapping[str, Any]) -> JobState:

@@ -47,7 +47,7 @@ def test_no_or_a_wrong_region(no_aws):
         connect(LaunchSettings())
     with pytest.raises(UserError, match="launch.region=eu-cental-1 is no region .* Did you mean eu-central-1"):
         connect(LaunchSettings(region="eu-cental-1"))
-    with pytest.raises(UserError, match="launch.region=Frankfurt is no region"):
+    with pytest.raises(UserError, match="launch.region=Frankfurt must be a region such as eu-central-1"):
         connect(LaunchSettings(region="Frankfurt"))
 
 
@@ -101,7 +101,7 @@ def test_a_role_by_name_or_arn(aws, roles, given, monkeypatch):
         ("nobody", f"launch.role=nobody does not exist in account {ACCOUNT}"),
         ("lambda", "launch.role=lambda cannot be taken on by SageMaker: add sagemaker.amazonaws.com"),
         ("arn:aws:iam::999999999999:role/jobs", "belongs to account 999999999999"),
-        ("arn:aws:s3:::jobs", "is no role: give its name, or its ARN"),
+        ("arn:aws:s3:::jobs", "must be a role's name or its ARN"),
     ],
 )
 def test_a_wrong_role(aws, roles, given, expected):
@@ -164,7 +164,7 @@ def test_wrong_buckets(aws):
         find_bucket(aws, LaunchSettings(bucket="nothing"))
     with pytest.raises(UserError, match="lies in us-west-2, but the job would run in eu-central-1: set launch.region="):
         find_bucket(aws, LaunchSettings(bucket="far"))
-    with pytest.raises(UserError, match="is an address: give the bucket's name alone"):
+    with pytest.raises(UserError, match="must be a bucket's name, without s3://"):
         find_bucket(aws, LaunchSettings(bucket="s3://far/deep"))
 
 

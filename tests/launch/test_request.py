@@ -2,6 +2,7 @@
 
 import copy
 import itertools
+import json
 import re
 
 import pytest
@@ -81,8 +82,11 @@ def test_everything_that_can_be_asked_for(tmp_path):
     assert request["TensorBoardOutputConfig"]["LocalPath"] == "/opt/ml/output/data/run/tensorboard"
     assert request["Tags"][1:] == [{"Key": "team", "Value": "dogs"}]
     assert request["Environment"] == {"A": "b"}
-    (channel,) = request["InputDataConfig"]
+    code, channel = request["InputDataConfig"]
     assert (channel["ChannelName"], channel["InputMode"]) == ("data", "FastFile")
+    assert code["ChannelName"] == "code"  # which nothing could fetch from S3 in there
+    submitted = json.loads(request["HyperParameters"]["sagemaker_submit_directory"])
+    assert submitted == "/opt/ml/input/data/code/sourcedir.tar.gz"
     assert channel["DataSource"]["S3DataSource"]["S3Uri"] == "s3://b/data/"
     assert "data.root=${oc.env:SM_CHANNEL_DATA}" in from_hyperparameters(request["HyperParameters"])
     warm = request_of("launch.keep_alive_s=600", "launch.checkpoints=false", "launch.instance_type=ml.m9x.large")
