@@ -144,7 +144,7 @@ class _Visit:
             items[LAST] = items.pop(FINISHED)
         for name, item in items.items():
             relative = _inside(name)
-            if relative is None:
+            if relative is None or relative.name.startswith("."):  # half-written when its machine was taken away
                 continue
             found = True
             target = self._run_dir / CHECKPOINTS / relative

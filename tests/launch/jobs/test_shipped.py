@@ -57,14 +57,17 @@ def test_spot_taken_away_half_way_comes_to_the_same(aws, ship, tree, tmp_path):
     aws.faults.set(interrupt_on="[metrics] epoch=1")
     answer = ship("launch.spot=true", "checkpoint_every_s=0", "trainer.max_epochs=3")
     assert answer.code == 0, answer.err
-    assert "Interrupted" in answer.err
+    name = json.loads((tmp_path / "run" / "launch.json").read_text())["job_name"]
+    description = aws.worker.client("sagemaker").describe_training_job(TrainingJobName=name)
+    assert "Interrupted" in [step["Status"] for step in description["SecondaryStatusTransitions"]]
+    assert not list((tmp_path / "run" / "checkpoints").glob(".*"))
     words = [*WORDS, f"data.root='{tree}'", "trainer.max_epochs=3"]
     assert numbers(tmp_path / "run") == numbers(fit_run(compose(words), tmp_path / "here").run_dir)
 
 
 def test_a_sweep_is_shipped_job_by_job(aws, ship, tmp_path):
-    words = ["-m", "hydra/launcher=sagemaker", "optim.lr=1e-3,1e30", "trainer.log_every_n_steps=1"]
-    answer = ship(*words, f"hydra.sweep.dir={tmp_path / 'sweep'}", command="train")
+    words = ["hydra/launcher=sagemaker", "optim.lr=1e-3,1e30", "trainer.log_every_n_steps=1"]
+    answer = ship(*words, f"hydra.sweep.dir={tmp_path / 'sweep'}", "-m", command="train")
     assert answer.code == 0, answer.err
     sweep = json.loads((tmp_path / "sweep" / "sweep.json").read_text())
     states = [trial["state"] for trial in sweep["trials"]]
