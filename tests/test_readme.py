@@ -70,7 +70,15 @@ def test_there_is_something_to_run():
     assert set(SCRIPTS) == {"ImageDataModule", "fit_run", "polyvore"}
 
 
-@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
+# Half a minute, and nothing that the commands beside it do not show.
+SLOW = [words for words in COMMANDS if "-m" in words[3:] and "trainer.devices=2" in words]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [pytest.param(words, marks=pytest.mark.slow, id=" ".join(words)) if words in SLOW else words for words in COMMANDS],
+    ids=" ".join,
+)
 def test_command(words, desk, cli):
     command, arguments = words[2].removeprefix("dogbreed."), words[3:]
     if command == "launch.train":  # tests/launch ships

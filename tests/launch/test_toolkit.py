@@ -149,6 +149,7 @@ sys.exit(3)
 """
 
 
+@pytest.mark.slow
 def test_a_job_of_its_own(jobs, tmp_path):
     """Its requirements go into its own environment; how it ends is told."""
     wheel = make_wheel(tmp_path / "wheels", "brought", "1")

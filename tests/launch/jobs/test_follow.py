@@ -171,6 +171,7 @@ def test_a_lost_network_is_told_of_once_and_waited_for(aws, service, launch, cap
     assert err.count("AWS cannot be reached") == err.count("AWS answers again.") == 1
 
 
+@pytest.mark.slow
 def test_throttling_on_every_call_changes_nothing_that_is_shown(aws, service, launch, capfd):
     record, run_dir = launch("slowed")
     log(aws, "slowed").write([(now_ms(), "line 1")])

@@ -105,6 +105,7 @@ def test_a_refused_token_is_made_up_for_by_the_time(aws, client, now_ms, monkeyp
     assert lines + read_on(client, name, position)[0] == expected
 
 
+@pytest.mark.slow
 def test_throttling_on_every_call_costs_time_but_no_line(aws, client, now_ms):
     expected = [f"line {number}" for number in range(5)]
     log(aws, "throttled").write([(now_ms, text) for text in expected])

@@ -83,6 +83,7 @@ def interrupted(running):
     return job
 
 
+@pytest.mark.slow
 def test_a_spot_job_goes_on_from_its_checkpoint_after_its_machine_was_taken_away(aws, interrupted):
     assert interrupted.training_job_status == "Completed", interrupted.failure_reason
     phases = [entry["Status"] for entry in interrupted.transitions]
