@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from dogbreed.command import run_hydra_command
 from dogbreed.errors import UserError
@@ -32,35 +33,28 @@ def train(cfg: DictConfig) -> float | list[float]:
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
 
+    hydra_cfg = HydraConfig.get()
+    _refuse_launch(cfg, hydra_cfg.runtime.choices)  # before torch is imported
     from dogbreed.fit.run import fit_run
 
-    hydra_cfg = HydraConfig.get()
-    _refuse_launch(cfg, hydra_cfg)
     is_trial = hydra_cfg.mode == RunMode.MULTIRUN
     return fit_run(cfg, Path(hydra_cfg.runtime.output_dir), is_trial=is_trial).objective
 
 
-def _refuse_launch(cfg: DictConfig, hydra_cfg: Any) -> None:
+def _refuse_launch(cfg: DictConfig, choices: Mapping[str, str | None]) -> None:
     """Refuse to train here what was meant for another machine.
 
     Raises:
         UserError: ``launch`` is set, and no launcher has taken the run along.
     """
-    from hydra.types import RunMode
-
-    if cfg.get("launch") is None:
+    if cfg.get("launch") is None or choices.get("hydra/launcher") == "sagemaker":
         return
-    choices = hydra_cfg.runtime.choices
     choice = choices.get("launch") or "a10g"
-    if choices.get("hydra/launcher") != "sagemaker":
-        msg = (
-            f"launch={choice} ships the run to another machine, which is python -m launch.train … launch={choice}: say "
-            "that, or leave launch out to train here."
-        )
-        raise UserError(msg)
-    if hydra_cfg.mode != RunMode.MULTIRUN:
-        msg = f"hydra/launcher=sagemaker ships sweeps: add -m, or ship one, python -m launch.train … launch={choice}."
-        raise UserError(msg)
+    msg = (
+        f"launch={choice} ships the run to another machine, which is python -m launch.train … launch={choice}: say "
+        "that, or leave launch out to train here."
+    )
+    raise UserError(msg)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import importlib
 import math
-import sys
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -16,7 +15,10 @@ from omegaconf import DictConfig
 from dogbreed.config import objectives
 from dogbreed.errors import UserError
 from dogbreed.files import read_json
+from dogbreed.run_files import METRICS_JSON
+from launch.asking import agrees, is_at_terminal
 from launch.executor import Limits, Outcome, SweepJob
+from launch.follow import check_outcome
 from launch.protocols import JobState
 from launch.settings import LaunchSettings
 from launch.ship import Shipment
@@ -72,14 +74,7 @@ class SageMakerExecutor:
 
     def wants_stop(self, jobs: Sequence[SweepJob]) -> bool:
         """Ask at a terminal; elsewhere jobs go on."""
-        if not (sys.stdin.isatty() and sys.stderr.isatty()):
-            return False
-        sys.stderr.write(f"\nStop the {len(jobs)} jobs that run, too? [y/N] ")
-        sys.stderr.flush()
-        try:
-            return sys.stdin.readline().strip().lower() in ("y", "yes")
-        except KeyboardInterrupt:
-            return False
+        return is_at_terminal() and agrees(f"\nStop the {len(jobs)} jobs that run, too?")
 
 
 class ShippedJob:
@@ -131,9 +126,10 @@ class ShippedJob:
             self._fetch_error = error
 
     def _outcome(self, state: JobState) -> Outcome:
-        if state.status != "Completed":
-            sentence = state.message or f"The job {state.name} has {state.status.lower()}."
-            return Outcome(error=UserError(sentence))
+        try:
+            check_outcome(state)
+        except UserError as error:
+            return Outcome(error=error)
         if self._fetch_error:
             return Outcome(error=self._fetch_error)
         return _objective(self._job)
@@ -141,7 +137,7 @@ class ShippedJob:
 
 def _objective(job: SweepJob) -> Outcome:
     """Read the objective from the run folder that came home."""
-    file = job.run_dir / "metrics.json"
+    file = job.run_dir / METRICS_JSON
     metrics = read_json(file)
     if not metrics:
         return Outcome(error=UserError(f"The job has written no metrics: {file} is missing."))

@@ -13,8 +13,9 @@ from urllib.parse import urlsplit
 
 from dogbreed.errors import UserError
 from dogbreed.files import disk_errors, read_json, replacing_folder, write_json
-from dogbreed.run_files import CHECKPOINTS, FINISHED, LAST
+from dogbreed.run_files import CHECKPOINTS, FINISHED, LAST, MODEL, RUN_LOCK
 from launch.protocols import ObjectStore, StoredObject
+from launch.record import FILE_NAME
 
 # Beside what is fetched, until all of it is there.
 SCRATCH = ".fetch"
@@ -109,7 +110,7 @@ class _Visit:
     def place_output(self, content: Path) -> None:
         """Put the job's run folder into ours, file by file; what else it has written goes below ``output/``."""
         # What the launch has written here stays: the job's own notes of these are another machine's.
-        kept = {SCRATCH, "launch.json", "run.lock"}
+        kept = {SCRATCH, FILE_NAME, RUN_LOCK}
         if (self._run_dir / ".hydra").is_dir():
             kept.add(".hydra")
         for path in _files(content):
@@ -125,7 +126,7 @@ class _Visit:
     def place_model(self, content: Path) -> None:
         """Put the model folder into its place, whole or not at all."""
         self.num_files += sum(1 for _ in _files(content))
-        with replacing_folder(self._run_dir / "model") as unfinished:
+        with replacing_folder(self._run_dir / MODEL) as unfinished:
             unfinished.rmdir()
             content.replace(unfinished)
 

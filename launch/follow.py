@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 
 from dogbreed.errors import UserError
 from dogbreed.tables import format_table
+from launch.asking import agrees, is_at_terminal
 from launch.aws.transient import TransientError
 from launch.protocols import JobService, JobState, LogLine
 from launch.record import LaunchRecord
@@ -219,14 +220,9 @@ def _leave(following: Following) -> str:
     """Ask at a terminal whether to stop the job; say how to go on."""
     name = following.record.job_name
     target = following.run_dir or name
-    if sys.stdin.isatty() and sys.stdout.isatty():
-        try:
-            answer = input(f"\nStop the job {name} as well? It costs money as long as it runs. [y/N] ")
-        except (KeyboardInterrupt, EOFError):
-            answer = ""
-        if answer.strip().lower() in ("y", "yes"):
-            following.service.stop(name)
-            return f"{name} is being stopped; python -m launch.jobs fetch {target} brings home what there is of it."
+    if is_at_terminal() and agrees(f"\nStop the job {name} as well? It costs money as long as it runs."):
+        following.service.stop(name)
+        return f"{name} is being stopped; python -m launch.jobs fetch {target} brings home what there is of it."
     return f"The job {name} goes on: python -m launch.jobs logs -f {target} follows it, stop {target} ends it."
 
 

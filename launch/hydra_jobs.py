@@ -19,6 +19,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict, read_write
 
 from dogbreed.errors import UserError, sentence_of
 from dogbreed.files import read_json, write_json, write_text
+from dogbreed.run_files import RUN_JSON
 from launch.executor import Executor, Limits, Outcome, SweepJob
 from launch.progress import SweepProgress
 from launch.sweep import MAX_CONCURRENT, run_jobs
@@ -149,7 +150,7 @@ class _HydraRecord:
         config = self._configs[job.number]
         with _in_hydra(config):
             _write_folder(job)
-            write_json(job.run_dir / "run.json", {"state": "running"})
+            write_json(job.run_dir / RUN_JSON, {"state": "running"})
             self._context.callbacks.on_job_start(config=config, task_function=self._task_function)
         log.info("sweep   #%d %s", job.number, " ".join(job.overrides))
 
@@ -158,7 +159,7 @@ class _HydraRecord:
 
     def end(self, job: SweepJob, outcome: Outcome, seconds: float) -> None:
         config = self._configs[job.number]
-        _record_end(job.run_dir / "run.json", outcome, seconds)
+        _record_end(job.run_dir / RUN_JSON, outcome, seconds)
         ended = FailedJob() if outcome.error else JobReturn()
         ended.status = JobStatus.FAILED if outcome.error else JobStatus.COMPLETED
         ended.return_value = outcome.error or outcome.value

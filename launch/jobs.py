@@ -12,8 +12,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from dogbreed.command import run_command
+from launch.asking import agrees, is_at_terminal
 from launch.job_lookup import Job, Lookup
-from launch.record import now
+from launch.record import FILE_NAME, now
 
 EPILOG = """\
 A job is named by its name or its run folder; without either, it is the newest below --runs.
@@ -85,7 +86,7 @@ def _stop(job: Job, args: argparse.Namespace) -> None:
     if state.is_over:
         sys.stdout.write(f"{name} is over: {state.status}.\n")
         return
-    if not args.yes and sys.stdin.isatty() and not _agrees(f"Stop {name} ({state.phase})? [y/N] "):
+    if not args.yes and is_at_terminal() and not agrees(f"Stop {name} ({state.phase})?"):
         sys.stdout.write(f"{name} goes on.\n")
         return
     job.service.stop(name)
@@ -94,13 +95,6 @@ def _stop(job: Job, args: argparse.Namespace) -> None:
     sys.stdout.write(
         f"{name} is being stopped; python -m launch.jobs fetch {target} brings home what there is of it.\n"
     )
-
-
-def _agrees(question: str) -> bool:
-    try:
-        return input(question).strip().lower() in ("y", "yes")
-    except EOFError:
-        return False
 
 
 def _fetch(job: Job, args: argparse.Namespace) -> None:
@@ -114,7 +108,7 @@ def _fetch(job: Job, args: argparse.Namespace) -> None:
         sys.stdout.write(f"{run_dir} has all of it since {record.fetched}; --again fetches it anew.\n")
         return
     fetched = fetch(job.store(state), state.description, run_dir, say)
-    if run_dir == job.run_dir or not (run_dir / "launch.json").exists():
+    if run_dir == job.run_dir or not (run_dir / FILE_NAME).exists():
         replace(record, fetched=now() if state.is_over else None).write(run_dir)
     what = ", ".join(fetched.parts) or "nothing, for it has written nothing so far"
     sys.stdout.write(

@@ -138,7 +138,7 @@ class Monitor(Callback):
             return
         self._alive(trainer)
         loss = outputs.get("loss") if isinstance(outputs, Mapping) else outputs
-        if isinstance(loss, Tensor):
+        if isinstance(loss, Tensor) and trainer.accumulate_grad_batches > 1:
             loss = loss * trainer.accumulate_grad_batches  # by which Lightning has divided it
         has_ended = self._steps.see_batch(loss, trainer.global_step)
         if self._look:

@@ -12,8 +12,6 @@ from dogbreed.data.candidates import read_manifest, walk_tree
 from dogbreed.data.storage import PACK_JSON, is_packed, storage_of
 from dogbreed.errors import UserError
 
-__all__ = ["Fingerprint", "config_hash", "data_hash", "fingerprint_of"]
-
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 

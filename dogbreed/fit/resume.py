@@ -13,10 +13,11 @@ from omegaconf import OmegaConf, read_write
 
 from dogbreed.command import RefusedError
 from dogbreed.config import literal_folder
+from dogbreed.config.hashing import config_hash
 from dogbreed.distributed import is_main
 from dogbreed.errors import UserError
 from dogbreed.files import read_json
-from dogbreed.fit.fingerprint import Fingerprint, config_hash, data_hash, fingerprint_of
+from dogbreed.fit.fingerprint import Fingerprint, data_hash, fingerprint_of
 from dogbreed.fit.places import checkpoint_dir
 from dogbreed.lock import LockedError, RunLock
 from dogbreed.run_files import LAST, RUN_JSON, RUN_LOCK

@@ -116,6 +116,7 @@ def _settle_machine(cfg: DictConfig, overrides: list[str], job: Job) -> None:
 
 def _log_to(job: Job) -> None:
     """Log as a run in a shell does: plain lines here, with times in ``train.log`` of the run folder."""
+    from dogbreed.run_files import METRICS_CSV
     from launch.container.metric_log import TELLER, MetricLog
 
     console = logging.StreamHandler(sys.stdout)
@@ -124,7 +125,7 @@ def _log_to(job: Job) -> None:
     file.setFormatter(logging.Formatter("%(asctime)s %(name)s %(levelname)s %(message)s"))
     logging.root.handlers = [console, file]
     logging.root.setLevel(logging.INFO)
-    logging.getLogger(TELLER).addHandler(MetricLog(job.run_dir / "metrics.csv"))
+    logging.getLogger(TELLER).addHandler(MetricLog(job.run_dir / METRICS_CSV))
 
 
 def _take_up(job: Job, cfg: DictConfig) -> None:

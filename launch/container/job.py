@@ -10,8 +10,6 @@ from pathlib import Path
 
 # SageMaker adds it to the hyperparameters of a tuning job's children.
 TUNING_METRIC = "_tuning_objective_metric"
-# A hyperparameter of ours: the run is one of a sweep.
-TRIAL = "dogbreed_trial"
 
 
 @dataclass(frozen=True)
@@ -95,5 +93,5 @@ class Job:
 
     @property
     def is_trial(self) -> bool:
-        """The run is one of a sweep or of a tuning job, and must not see the test split."""
-        return TUNING_METRIC in self.hyperparameters or self.hyperparameters.get(TRIAL, "").strip('"') == "true"
+        """The run is a tuning job's, and must not see the test split; a sweep says so by an override."""
+        return TUNING_METRIC in self.hyperparameters

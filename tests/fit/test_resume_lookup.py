@@ -12,7 +12,8 @@ from children import said
 from helpers import QUICK
 
 from dogbreed import UserError, compose, fit_run
-from dogbreed.fit.fingerprint import config_hash, data_hash
+from dogbreed.config.hashing import config_hash
+from dogbreed.fit.fingerprint import data_hash
 from dogbreed.lock import RunLock
 
 

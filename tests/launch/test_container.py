@@ -149,14 +149,11 @@ def test_reading_a_job(tmp_path):
     assert not job.is_trial
 
 
-def test_a_trial(tmp_path):
+def test_a_tuning_job_s_child_is_a_trial(tmp_path):
     variables = variables_of(tmp_path, ["model=resnet18"])
     file = tmp_path / "input" / "config" / "hyperparameters.json"
-    for name, value in (("dogbreed_trial", "true"), ("_tuning_objective_metric", "val/acc_top1")):
-        file.write_text(json.dumps({"model": '"resnet18"', name: value}))
-        assert Job.of(variables).is_trial
-    file.write_text(json.dumps({"model": '"resnet18"', "dogbreed_trial": "false"}))
-    assert not Job.of(variables).is_trial
+    file.write_text(json.dumps({"model": '"resnet18"', "_tuning_objective_metric": "val/acc_top1"}))
+    assert Job.of(variables).is_trial
 
 
 def test_overrides_go_through_a_shell_unharmed():
