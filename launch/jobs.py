@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from dogbreed.command import run_command
-from launch.asking import agrees, is_at_terminal
+from launch.asking import agrees
 from launch.job_lookup import Job, Lookup
 from launch.record import FILE_NAME, now
 
@@ -86,7 +86,7 @@ def _stop(job: Job, args: argparse.Namespace) -> None:
     if state.is_over:
         sys.stdout.write(f"{name} is over: {state.status}.\n")
         return
-    if not args.yes and is_at_terminal() and not agrees(f"Stop {name} ({state.phase})?"):
+    if not args.yes and sys.stdin.isatty() and not agrees(f"Stop {name} ({state.phase})?"):
         sys.stdout.write(f"{name} goes on.\n")
         return
     job.service.stop(name)

@@ -35,7 +35,7 @@ def test_a_sweep_is_recorded_as_if_it_had_run_here(cli, tmp_path):
     trials = sweep["trials"]
     assert [trial["state"] for trial in trials] == ["completed", "failed", "failed", "completed"]
     assert [trial["values"] for trial in trials] == [[0.1], [None], [None], [0.3]]
-    assert [trial["error"] for trial in trials] == [None, "No room for 11.", "AlgorithmError: exit code 1", None]
+    assert [trial["error"] for trial in trials] == [None, "No room for 11.", "The job dogs failed: exit code 1.", None]
     assert [trial["run_folder"] for trial in trials] == ["0", "1", "2", "3"]
     assert trials[0]["seconds"] == 2.5
     assert trials[0]["issues"] == ["overfit"]

@@ -2,6 +2,7 @@
 
 import json
 import os
+import pty
 import re
 import sys
 import time
@@ -129,9 +130,12 @@ def test_stop(aws, jobs, launch):
 def test_stop_asks_at_a_terminal(aws, jobs, launch, monkeypatch, answer, status):
     name = f"ask-{status.lower()}"
     launch(name)
-    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
-    monkeypatch.setattr("builtins.input", lambda _: answer)
-    assert jobs("stop", name).code == 0
+    ours, theirs = pty.openpty()
+    os.write(ours, f"{answer}\n".encode())
+    with os.fdopen(theirs) as terminal:
+        monkeypatch.setattr("sys.stdin", terminal)
+        assert jobs("stop", name).code == 0
+    os.close(ours)
     assert aws.job(name).training_job_status == status
 
 
