@@ -145,8 +145,8 @@ def value_text(value: Value) -> str:
     """Write a value so that Hydra reads the same one: ``null``, ``true``, ``0.1``, a quoted text where it must be.
 
     Example:
-        >>> [value_text(value) for value in (None, True, 1e-05, "resnet50", "a b", "1")]
-        ['null', 'true', '1e-05', 'resnet50', "'a b'", "'1'"]
+        >>> [value_text(value) for value in (None, True, 1e-05, "resnet50", "a,b", "1")]
+        ['null', 'true', '1e-05', 'resnet50', "'a,b'", "'1'"]
     """
     if value is None:
         return "null"
