@@ -18,6 +18,7 @@ _IRRELEVANT = (
     "hydra",
     "launch",
     "logger",
+    "pictures",
     "report",
     "resume",
     "checkpoint_dir",

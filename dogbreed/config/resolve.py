@@ -40,6 +40,7 @@ AUTO_KEYS = frozenset(
         "data.num_views",
         "trainer.precision",
         "test_after_fit",
+        "pictures",
         "objective_mode",
     }
 )
@@ -50,6 +51,7 @@ KEY_TYPES = {
     "objective": str | list[str],
     "objective_mode": str,
     "test_after_fit": bool,
+    "pictures": bool,
     "checkpoint_dir": str | None,
     "checkpoint_every_s": float | None,
     "resume": str,
@@ -111,6 +113,7 @@ def resolve(cfg: DictConfig, *, is_trial: bool = False) -> tuple[DictConfig, dic
     _decide_lr(cfg, decide)
     _decide_views(cfg, decide)
     decide("test_after_fit", not is_trial)
+    decide("pictures", not is_trial)
     decide("objective_mode", objective_mode(cfg))
     decide("trainer.precision", auto_precision(cfg.trainer.accelerator))
     decide(

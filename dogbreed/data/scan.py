@@ -15,6 +15,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -23,6 +24,19 @@ from dogbreed.data.decode import BadImageError, is_cut_short
 from dogbreed.data.index import SPLITS, ImageIndex, ImageList, IndexReport, PathList
 from dogbreed.data.splits import SplitRule, assign_splits
 from dogbreed.errors import UserError, did_you_mean, shorten
+
+# Files that this process has found whole are not opened again while they stay as they are: the trials of a sweep all
+# scan the same folder.
+MAX_REMEMBERED = 50_000
+
+
+class _Seen(NamedTuple):
+    size_bytes: int
+    mtime_ns: int
+    inode: int
+
+
+_WHOLE: dict[str, _Seen] = {}
 
 Progress = Callable[[Iterable[Candidate], int], Iterable[Candidate]]
 
@@ -140,8 +154,13 @@ def _inspect(root: Path, found: list[Candidate], progress: Progress | None) -> N
     def look(item: Candidate) -> Candidate:
         path = root / item.path
         try:
-            item.size_bytes = path.stat().st_size
-            item.cut_short = is_cut_short(path)
+            found = path.stat()
+            item.size_bytes = found.st_size
+            seen = _Seen(found.st_size, found.st_mtime_ns, found.st_ino)
+            known = _WHOLE.get(str(path)) == seen
+            item.cut_short = not known and is_cut_short(path)
+            if not (known or item.cut_short) and len(_WHOLE) < MAX_REMEMBERED:
+                _WHOLE[str(path)] = seen
         except FileNotFoundError:
             item.problem = "missing"
         except (BadImageError, OSError) as error:

@@ -59,8 +59,10 @@ def show_outcome(
     metrics: Mapping[str, float],
     class_names: tuple[str, ...],
     step: int,
+    *,
+    with_pictures: bool = True,
 ) -> None:
-    """Add the final metrics as ``final/…`` and the confusion matrix of each split.
+    """Add the final metrics as ``final/…`` and, if pictures are wanted, the confusion matrix of each split.
 
     Args:
         loggers: Of the trainer; those that are no TensorBoard are left alone.
@@ -68,11 +70,12 @@ def show_outcome(
         metrics: As in ``metrics.json``.
         class_names: Names in index order.
         step: Optimiser steps of the run.
+        with_pictures: Draw.
     """
     boards = _boards(loggers)
     if not boards:
         return
-    for result in results:
+    for result in results if with_pictures else ():
         pixels = figure_pixels(draw_confusion(result.confusion_KK, class_names, result.split))
         for board in boards:
             board.experiment.add_image(f"confusion/{result.prefix}", pixels, step, dataformats="HWC")

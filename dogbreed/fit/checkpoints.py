@@ -39,6 +39,8 @@ class Checkpoints(Checkpoint):
         stop: The signals; a stop is a checkpoint, then KeyboardInterrupt.
         fingerprint: What the run is, for the one that wants to go on with it.
         num_passes: In how many of the loader's batches a batch of ``data.batch_size`` comes, >= 1.
+        most_share: Leave the last one out at the end of an epoch that is not the last while saving would take more than
+            this share of the time, above 0; None never does.
     """
 
     def __init__(
@@ -51,6 +53,7 @@ class Checkpoints(Checkpoint):
         stop: StopSignals | None = None,
         fingerprint: tuple[str, str] | None = None,
         num_passes: int = 1,
+        most_share: float | None = None,
     ) -> None:
         self.best = folder / BEST
         self.last = folder / LAST
@@ -64,6 +67,8 @@ class Checkpoints(Checkpoint):
         self._stop = stop or StopSignals()
         self._fingerprint = list(fingerprint or ())
         self._num_passes = num_passes
+        self._most_share = most_share
+        self._save_s = 0.0  # seconds that saving has taken at last
         self._started_s = self._saved_s = time.monotonic()
         self._position: dict[str, Any] | None = None
         self._random_states: dict[str, Any] = {}
@@ -105,13 +110,19 @@ class Checkpoints(Checkpoint):
         if value is not None and self._is_better(value):
             self._best_value, self.best_epoch = value, trainer.current_epoch
             self._save(trainer, self.best, batch=0)
-        self._save(trainer, self.last, batch=0)
-        if _any_rank(trainer, self._stop.is_requested):
+        stops = _any_rank(trainer, self._stop.is_requested)
+        saves = stops or _is_finished(trainer) or not _any_rank(trainer, self._costs_too_much())
+        if saves:
+            self._save(trainer, self.last, batch=0)
+        if stops or (saves and _any_rank(trainer, self._stop.is_requested)):
             raise KeyboardInterrupt
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """From here on a signal finds nothing that it would have to wait for."""
         self._stop.interrupt()
+
+    def _costs_too_much(self) -> bool:
+        return self._most_share is not None and self._save_s > self._most_share * (time.monotonic() - self._saved_s)
 
     def _is_better(self, value: float) -> bool:
         if not math.isfinite(value):
@@ -131,9 +142,11 @@ class Checkpoints(Checkpoint):
             "num_batches": trainer.num_training_batches // self._num_passes,
             "is_finished": batch == 0 and _is_finished(trainer),
         }
+        begun_s = time.monotonic()
         trainer.save_checkpoint(path)
         self._position = None
         self._saved_s = time.monotonic()
+        self._save_s = self._saved_s - begun_s
 
     def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
         """Add what the run is, where it stands and what chance depends on."""

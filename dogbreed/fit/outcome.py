@@ -96,7 +96,7 @@ def write_down(
     record: EpochRecord,
     best_epoch: int | None,
 ) -> None:
-    """Write the model folder, tables, pictures and, when all that is there, metrics."""
+    """Write the model folder, tables, pictures if they are wanted and, when all that is there, metrics."""
     save_model(
         folder.model,
         classifier,
@@ -107,7 +107,13 @@ def write_down(
         training_config=OmegaConf.to_yaml(cfg),
     )
     write_tables(folder, outcome, data)
-    draw_curves(record.rows, folder.curves_png, best_epoch)
+    if cfg.pictures:
+        draw_curves(record.rows, folder.curves_png, best_epoch)
+        _draw_outcome(folder, data, outcome)
+    write_json(folder.metrics_json, metrics)
+
+
+def _draw_outcome(folder: RunFolder, data: ImageDataModule, outcome: Outcome) -> None:
     shown = outcome.headline
     save_figure(draw_confusion(shown.confusion_KK, data.class_names, shown.split), folder.confusion_png)
     mistakes = [
@@ -117,7 +123,6 @@ def write_down(
     ]
     mistakes.sort(key=lambda mistake: -mistake.probability)
     show_mistakes(mistakes, folder.thumbs, folder.mistakes_png)
-    write_json(folder.metrics_json, metrics)
 
 
 def write_tables(folder: RunFolder, outcome: Outcome, data: ImageDataModule) -> None:

@@ -49,6 +49,8 @@ from dogbreed.nets.features import has_separate_head
 
 log = logging.getLogger(__name__)
 
+MOST_SAVING_OF_TRIAL = 0.05
+
 
 @dataclass(frozen=True)
 class RunResult:
@@ -127,7 +129,7 @@ def run_in(cfg: DictConfig, run_dir: Path, beginning: Beginning, stop: StopSigna
     if is_main():
         write_text(folder.config_yaml, OmegaConf.to_yaml(cfg))
         write_csv(folder.splits_csv, data.index.rows())
-    checkpoints = _build_checkpoints(cfg, folder, stop, beginning, num_passes)
+    checkpoints = _build_checkpoints(cfg, folder, stop, beginning, num_passes, is_trial=is_trial)
     callbacks = build_callbacks(_build_guard(cfg), record, checkpoints)
     trainer = build_trainer(cfg, folder, callbacks, trainer_in_passes(cfg.trainer, data, num_passes))
     data.supply.device = trainer.strategy.root_device
@@ -139,7 +141,8 @@ def run_in(cfg: DictConfig, run_dir: Path, beginning: Beginning, stop: StopSigna
     def finish() -> dict[str, float]:
         seconds = checkpoints.earlier_s + time.perf_counter() - started
         metrics = final_metrics(outcome, record, seconds)
-        show_outcome(trainer.loggers, outcome.results, metrics, data.class_names, trainer.global_step)
+        step, with_pictures = trainer.global_step, cfg.pictures
+        show_outcome(trainer.loggers, outcome.results, metrics, data.class_names, step, with_pictures=with_pictures)
         write_down(cfg, folder, classifier, data, outcome, metrics, record, best_epoch)
         folder.retire_checkpoint()
         report(folder, outcome, metrics, data.class_names)
@@ -187,7 +190,7 @@ def _as_yaml(value: Any) -> str:
 
 
 def _build_checkpoints(
-    cfg: DictConfig, folder: RunFolder, stop: StopSignals, beginning: Beginning, num_passes: int
+    cfg: DictConfig, folder: RunFolder, stop: StopSignals, beginning: Beginning, num_passes: int, *, is_trial: bool
 ) -> Checkpoints:
     return Checkpoints(
         folder.checkpoints,
@@ -197,6 +200,8 @@ def _build_checkpoints(
         stop=stop,
         fingerprint=beginning.fingerprint,
         num_passes=num_passes,
+        # A trial that is lost is tried again; a head's epoch takes less time than to save it.
+        most_share=MOST_SAVING_OF_TRIAL if is_trial else None,
     )
 
 

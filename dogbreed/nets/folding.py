@@ -58,6 +58,8 @@ class FoldedBatchNormAct2d(BatchNormAct2d):
         return super().forward(x_BCHW)  # type: ignore[no-any-return, no-untyped-call]
 
 
+# By the structure of a network, as torch prints it.
+_PAIRS: dict[str, list[tuple[str, str]]] = {}
 _FOLDED = {nn.BatchNorm2d: FoldedBatchNorm2d, BatchNormAct2d: FoldedBatchNormAct2d}
 
 
@@ -90,11 +92,19 @@ def quicken(net: nn.Module) -> None:
     Args:
         net: ``(B, 3, H, W)`` in, on a CPU.
     """
-    pairs = _pairs(net) if any(type(module) in _FOLDED for module in net.modules()) else []
+    pairs = _known_pairs(net) if any(type(module) in _FOLDED for module in net.modules()) else []
     for conv in net.modules():
         if _is_plain(conv):
             conv.__class__ = FoldingConv2d
     _fold(net, pairs)
+
+
+def _known_pairs(net: nn.Module) -> list[tuple[str, str]]:
+    """Look once at networks that are built alike: trials of a sweep, and a model that is loaded after its training."""
+    structure = f"{type(net).__qualname__} {net}"
+    if structure not in _PAIRS:
+        _PAIRS[structure] = _pairs(net)
+    return _PAIRS[structure]
 
 
 def _is_plain(module: nn.Module) -> bool:

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dogbreed import UserError
+from dogbreed.data import scan
 from dogbreed.data.index import PathList
 from dogbreed.data.scan import scan_folder, scan_manifest
 from dogbreed.data.splits import SplitRule
@@ -33,6 +34,21 @@ def test_a_tree_with_splits(tree):
         assert path.is_file()
         assert path.parent.name == index.class_names[train.labels[i]]
     assert not index.report.warnings()
+
+
+def test_a_file_that_was_whole_is_opened_again_once_it_has_changed(tmp_path, monkeypatch):
+    make_tree(tmp_path, {"train": 3, "valid": 1})
+    opened = []
+    look = scan.is_cut_short
+    monkeypatch.setattr(scan, "is_cut_short", lambda path: opened.append(path.name) or look(path))
+    assert scan_folder(tmp_path).counts()["train"] == 9
+    assert len(opened) == 12
+    opened.clear()
+    victim = tmp_path / "train" / "red" / "red_0.jpg"
+    victim.write_bytes(victim.read_bytes()[:-200])
+    for _ in range(2):  # what was found wanting is found so every time
+        assert scan_folder(tmp_path).report.cut_short == ("train/red/red_0.jpg",)
+    assert opened == ["red_0.jpg"] * 2
 
 
 @pytest.mark.parametrize("alias", ["val", "validation", "Valid"])

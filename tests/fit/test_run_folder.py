@@ -12,6 +12,7 @@ from helpers import compose_quick, make_tree, rows_of, save_picture
 from PIL import Image
 
 from dogbreed import ImageClassifier, fit_run, load_model
+from dogbreed.fit.checkpoint_file import read_checkpoint
 from dogbreed.fit.run_folder import RunFolder
 from dogbreed.model_folder import verify_model
 
@@ -32,6 +33,22 @@ def test_everything_that_the_contract_names_is_there(finished_run):
     assert {path.name for path in (finished_run.run_dir / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
     assert any("tfevents" in path.name for path in (finished_run.run_dir / "tensorboard").rglob("*"))
     assert RunFolder(finished_run.run_dir).state()["state"] == "completed"
+
+
+def test_a_trial_of_a_sweep_draws_nothing_and_saves_no_more_than_it_must(tree, tmp_path):
+    cfg = compose_quick(tree, "trainer.max_epochs=4")
+    trial = fit_run(cfg, tmp_path / "trial", is_trial=True)
+    assert not {"curves.png", "confusion.png", "mistakes.png", "thumbs"} & {
+        path.name for path in trial.run_dir.iterdir()
+    }
+    assert {"predictions.csv", "confusion.csv", "metrics.csv"} <= {path.name for path in trial.run_dir.iterdir()}
+    last = read_checkpoint(trial.run_dir / "checkpoints" / "last.ckpt")
+    assert last["run"]["is_finished"]
+    assert (
+        read_checkpoint(trial.run_dir / "checkpoints" / "best.ckpt")["state_dict"].keys() == last["state_dict"].keys()
+    )
+    cfg.pictures = True
+    assert (fit_run(cfg, tmp_path / "drawn", is_trial=True).run_dir / "curves.png").is_file()
 
 
 def test_metrics_are_those_of_the_predictions(finished_run):
