@@ -20,7 +20,7 @@ from benchmarks.commands import TOP
 from benchmarks.record import Row
 
 BATCH, SIZE_PX, NUM_CLASSES, WARM_UP = 32, 224, 20, 4
-EVERY, ROUNDS = 50, 2
+EVERY, ROUNDS = 50, 1
 NEVER = 10**9
 
 
