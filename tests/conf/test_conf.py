@@ -98,7 +98,16 @@ def test_no_yaml_says_on_off_yes_or_no():
         assert not words, f"{file}: YAML and Hydra's command line read {words} differently"
 
 
-@pytest.mark.parametrize("experiment", group_options()["experiment"])
+SLOW_EXPERIMENTS = {"dogimages_resnet50"}  # half a minute
+
+
+@pytest.mark.parametrize(
+    "experiment",
+    [
+        pytest.param(name, marks=pytest.mark.slow) if name in SLOW_EXPERIMENTS else name
+        for name in group_options()["experiment"]
+    ],
+)
 def test_every_experiment_runs_a_short_fit(experiment, tree, tmp_path):
     architecture = compose([f"experiment={experiment}", "data=folder", f"data.root='{tree}'"]).model.architecture
     save_file(timm.create_model(architecture).state_dict(), tmp_path / "w.safetensors")

@@ -28,9 +28,12 @@ from dogbreed.fit.run_folder import RunFolder
         ("finetune=head", "augment=standard", "trainer.max_epochs=3", "data.num_views=0"),
         ("finetune=head", "augment=standard", "trainer.max_epochs=3", "data.num_views=2"),
         # DistributedDataParallel must take in the backbone when its phase begins.
-        ("finetune=head_then_full", "trainer.max_epochs=4", "finetune.head_epochs=2", "optim=sgd",
-         "optim.lr=0.05", "finetune.backbone_lr_scale=1",
-         "trainer.gradient_clip_val=1.0", "trainer.accumulate_grad_batches=2", "data.batch_size=4"),
+        pytest.param(
+            ("finetune=head_then_full", "trainer.max_epochs=4", "finetune.head_epochs=2", "optim=sgd",
+             "optim.lr=0.05", "finetune.backbone_lr_scale=1",
+             "trainer.gradient_clip_val=1.0", "trainer.accumulate_grad_batches=2", "data.batch_size=4"),
+            marks=pytest.mark.slow,
+        ),
     ],
     ids=["head", "features", "head_then_full"],
 )  # fmt: skip
@@ -50,6 +53,7 @@ def test_two_processes_learn_what_one_learns(recipe, odd_tree, weights, tmp_path
     assert len([line for line in lines if line.startswith("run ")]) == 1
 
 
+@pytest.mark.slow
 def test_rules_stop_both_processes(odd_tree, tmp_path):
     more = ("+diagnose.rules.mine._target_=rank_callbacks.AfterThree", "diagnose.on_issue=stop", "trainer.devices=2")
     run = fit_run(compose(options(odd_tree, *more, "trainer.max_epochs=9")), tmp_path / "run")
@@ -62,6 +66,7 @@ def test_rules_stop_both_processes(odd_tree, tmp_path):
     assert "test/acc_top1" in run.metrics
 
 
+@pytest.mark.slow
 def test_unfrozen_statistics_agree_and_every_picture_counts_once(odd_tree, tmp_path):
     more = ("finetune=full", "finetune.batchnorm=train", "model.dropout=0.2", "trainer.devices=2")
     result = fit_run(
