@@ -19,7 +19,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from dogbreed.sweeps.storage import answering, exclusively
+from dogbreed.sweeps.turns import answering, exclusively
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage
@@ -132,7 +132,7 @@ def fail_stale(study: Study, heartbeat_s: float) -> list[int]:
     workers do not come again.
 
     Args:
-        study: In a `dogbreed.sweeps.storage.open_storage`.
+        study: In a database.
         heartbeat_s: Seconds between two signs of life of its workers, > 0.
 
     Returns:
@@ -229,7 +229,9 @@ def _is_dead(study: Study, trial: FrozenTrial, heartbeat_s: float) -> bool:
 def _is_gone(worker: Mapping[str, Any]) -> bool:
     """Say whether a process is gone for certain; one that cannot be looked at from here is not."""
     place, pid = worker.get("place"), worker.get("pid")
-    if not isinstance(pid, int) or worker.get("host") != socket.gethostname() or place != _place():
+    if not isinstance(pid, int) or worker.get("host") != socket.gethostname():
+        return False
+    if place is not None and place != _place():
         return False
     if place is not None:
         return _started(pid) != worker.get("started")

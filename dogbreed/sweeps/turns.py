@@ -1,4 +1,4 @@
-"""The database in which a study lives, and whose turn it is to change what several processes decide from.
+"""Whose turn it is in a study that several processes share.
 
 Optuna checks and writes in separate steps, and SQLite knows no lock on a row: two workers may take the same waiting
 trial, or both fail a dead one. What must not happen twice is done by one at a time, `exclusively`.
@@ -7,12 +7,10 @@ trial, or both fail a dead one. What must not happen twice is done by one at a t
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,14 +19,9 @@ from filelock import FileLock
 from dogbreed.errors import UserError
 
 if TYPE_CHECKING:
-    from optuna.storages import RDBStorage
     from optuna.study import Study
     from sqlalchemy import Engine
 
-# Seconds: to wait for another process that writes to the file; for a server to answer at all.
-SQLITE_TIMEOUT_S, CONNECT_TIMEOUT_S = 120, 10
-# Drivers of PostgreSQL by what SQLAlchemy calls them, the preferred one first; it takes the second where none is named.
-POSTGRES_DRIVERS = ("psycopg", "psycopg2", "pg8000")
 # Has PostgreSQL notice within a minute, not two hours, that a machine is gone which has the turn.
 KEEPALIVE = (
     "SELECT set_config('tcp_keepalives_idle', '30', false), set_config('tcp_keepalives_interval', '10', false), "
@@ -39,59 +32,6 @@ _turns: dict[str, _Turn] = {}
 _turns_lock = threading.Lock()
 
 
-def open_storage(url: str) -> RDBStorage:
-    """Open a study's database, once in each process.
-
-    Args:
-        url: ``sqlite:///FILE``, ``postgresql://…`` or another of SQLAlchemy's addresses.
-
-    Returns:
-        Optuna's storage; its tables are made if they are not there.
-
-    Raises:
-        UserError: Optuna or the database's driver is missing, or the database cannot be reached or used.
-    """
-    return _opened(url, os.getpid())  # a connection is no use to a forked process
-
-
-def full_url(url: str) -> str:
-    """Name the driver of a PostgreSQL database, and a file of SQLite from the root.
-
-    Raises:
-        UserError: it is no address, or no driver is installed.
-
-    Example:
-        >>> full_url("sqlite:////tmp/study.db")
-        'sqlite:////tmp/study.db'
-    """
-    scheme, separator, rest = url.partition("://")
-    if not separator:
-        msg = f"hydra.sweeper.storage={url} is no database's address: write sqlite:///FILE or postgresql://HOST/NAME."
-        raise UserError(msg)
-    if scheme == "sqlite" and rest.startswith("/") and not rest.startswith(("//", "/:memory:")) and len(rest) > 1:
-        return f"sqlite:///{Path(rest[1:]).expanduser().absolute()}"
-    if scheme not in ("postgres", "postgresql"):
-        return url
-    for driver in POSTGRES_DRIVERS:
-        if importlib.util.find_spec(driver) is not None:
-            return f"postgresql+{driver}://{rest}"
-    msg = f'hydra.sweeper.storage={hide_password(url)} needs a driver for PostgreSQL: pip install "psycopg[binary]".'
-    raise UserError(msg)
-
-
-def hide_password(url: str) -> str:
-    """Return an address that can be shown.
-
-    Example:
-        >>> hide_password("postgresql://ann:secret@db.example/studies")
-        'postgresql://ann:***@db.example/studies'
-    """
-    scheme, separator, rest = url.partition("://")
-    account, at, place = rest.rpartition("@")
-    user, colon, _ = account.partition(":")
-    return f"{scheme}{separator}{user}:***@{place}" if at and colon else url
-
-
 @contextmanager
 def exclusively(study: Study) -> Iterator[None]:
     """Have the turn in a study, before all other processes and threads; who has it may take it again within.
@@ -100,7 +40,7 @@ def exclusively(study: Study) -> Iterator[None]:
     MySQL's own advisory lock. With another database it holds within this process only.
 
     Args:
-        study: In an `open_storage`.
+        study: In a database.
 
     Raises:
         UserError: the database cannot be reached.
@@ -129,7 +69,8 @@ def answering(study: Study) -> Iterator[None]:
     try:
         yield
     except (StorageInternalError, SQLAlchemyError) as error:
-        raise unreachable(str(getattr(_backend(study), "url", "null")), error) from error
+        engine = getattr(_backend(study), "engine", None)
+        raise unreachable(engine.url.render_as_string() if engine else "null", error) from error
 
 
 class _Turn:
@@ -219,39 +160,20 @@ def _hold_in_database(engine: Engine, kind: str, name: str) -> Any:
 
 
 def unreachable(url: str, error: BaseException) -> UserError:
-    """Say that a study's database cannot be used, and what it says."""
-    cause = getattr(error, "orig", None) or error.__cause__ or error
-    cause = getattr(cause, "orig", None) or cause
-    reason = " ".join(str(cause).split()) or type(cause).__name__
+    """Say that a study's database cannot be used, and what it says.
+
+    Args:
+        url: The database's address, without its password.
+        error: The driver's, or Optuna's about it.
+    """
+    while error.__cause__ is not None and getattr(error, "orig", None) is None:
+        error = error.__cause__
+    reason = " ".join(str(getattr(error, "orig", None) or error).split()) or type(error).__name__
     return UserError(
-        f"The study's database, hydra.sweeper.storage={hide_password(url)}, cannot be used ({reason[:300]}): check the "
+        f"The study's database, hydra.sweeper.storage={url}, cannot be used ({reason[:300].rstrip('.')}): check the "
         "address and the server, or leave the key out to keep the study in the sweep's folder."
     )
 
 
 def _backend(study: Study) -> Any:
     return getattr(study._storage, "_backend", study._storage)  # noqa: SLF001 -- behind Optuna's cache
-
-
-@lru_cache(maxsize=8)
-def _opened(url: str, _pid: int) -> RDBStorage:
-    try:
-        from optuna.exceptions import StorageInternalError
-        from optuna.storages import RDBStorage
-        from sqlalchemy.exc import SQLAlchemyError
-    except ImportError as error:
-        msg = f'A search needs Optuna ({error}): pip install "dogbreed[sweep]".'
-        raise UserError(msg) from error
-    options: dict[str, Any] = {"pool_pre_ping": True}
-    full = full_url(url)
-    if full.startswith("sqlite"):
-        options["connect_args"] = {"timeout": SQLITE_TIMEOUT_S}
-    elif full.startswith(("postgresql+psycopg", "mysql+pymysql")):
-        options["connect_args"] = {"connect_timeout": CONNECT_TIMEOUT_S}
-    try:
-        return RDBStorage(full, engine_kwargs=options)
-    except ImportError as error:
-        msg = f"hydra.sweeper.storage={hide_password(url)} needs a driver that is not installed ({error.__cause__})."
-        raise UserError(msg) from error
-    except (SQLAlchemyError, StorageInternalError, RuntimeError, OSError, ValueError) as error:
-        raise unreachable(url, error) from error
