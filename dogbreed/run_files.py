@@ -2,6 +2,8 @@
 
 # How the run stands, and who is at work in it.
 RUN_JSON, RUN_LOCK = "run.json", "run.lock"
+# What it says of a run that is over and is not written over.
+FINISHED_STATES = ("completed", "pruned")
 # What was asked for, and what it came to.
 HYDRA_CONFIG, HYDRA_OVERRIDES, CONFIG_YAML = ".hydra/config.yaml", ".hydra/overrides.yaml", "config.yaml"
 CHECKPOINTS = "checkpoints"

@@ -9,6 +9,7 @@ from dogbreed.config.devices import local_devices, num_ranks
 from dogbreed.config.hardware import auto_workers, keeps_pixels
 from dogbreed.config.places import conf_dir, group_options, literal_folder, register_resolvers
 from dogbreed.config.resolve import auto_lr, check_present, objective_mode, objectives, resolve
+from dogbreed.config.trials import ends_lost_trials, without_study
 from dogbreed.config.types import check_types
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "check_types",
     "compose",
     "conf_dir",
+    "ends_lost_trials",
     "group_options",
     "keeps_pixels",
     "literal_folder",
@@ -27,4 +29,5 @@ __all__ = [
     "objectives",
     "register_resolvers",
     "resolve",
+    "without_study",
 ]

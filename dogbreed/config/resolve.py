@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from dogbreed.config.devices import check_devices, check_passes, local_devices, settle_devices
 from dogbreed.config.hardware import auto_precision, auto_workers, keeps_pixels
+from dogbreed.config.trials import ends_lost_trials
 from dogbreed.config.types import check_types
 from dogbreed.errors import UserError, did_you_mean
 
@@ -40,6 +41,7 @@ AUTO_KEYS = frozenset(
         "data.num_views",
         "trainer.precision",
         "test_after_fit",
+        "diagnose.on_issue",
         "objective_mode",
     }
 )
@@ -53,6 +55,9 @@ KEY_TYPES = {
     "checkpoint_dir": str | None,
     "checkpoint_every_s": float | None,
     "resume": str,
+    "trial.storage": str | None,
+    "trial.study": str | None,
+    "trial.number": int | None,
     "optim.lr_per_256": float | None,
 }
 
@@ -111,6 +116,7 @@ def resolve(cfg: DictConfig, *, is_trial: bool = False) -> tuple[DictConfig, dic
     _decide_lr(cfg, decide)
     _decide_views(cfg, decide)
     decide("test_after_fit", not is_trial)
+    decide("diagnose.on_issue", "prune" if is_trial and ends_lost_trials(cfg) else "log")
     decide("objective_mode", objective_mode(cfg))
     decide("trainer.precision", auto_precision(cfg.trainer.accelerator))
     decide(

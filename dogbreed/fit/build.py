@@ -152,6 +152,8 @@ def build_trainer(
     loggers = [_build_logger(node, folder) for node in (cfg.logger or {}).values()]
     more = [instantiate(node) for node in (cfg.callbacks or {}).values()]
     more += instantiate(cfg.diagnose, folder=folder.path)
+    if cfg.get("trial"):
+        more += instantiate(cfg.trial)
     if cfg.ema:
         more.append(instantiate(cfg.ema))
     if cfg.early_stopping:
