@@ -55,6 +55,7 @@ from dogbreed.fit.run_folder import RunFolder
 from dogbreed.fit.stop import StopSignals
 from dogbreed.machine import limit_threads
 from dogbreed.nets.features import has_separate_head
+from dogbreed.nets.flops import count_parameters
 
 log = logging.getLogger(__name__)
 
@@ -164,7 +165,7 @@ def run_in(cfg: DictConfig, run_dir: Path, beginning: Beginning, stop: StopSigna
 
     def finish() -> dict[str, float]:
         seconds = checkpoints.earlier_s + time.perf_counter() - started
-        metrics = final_metrics(outcome, record, seconds)
+        metrics = final_metrics(outcome, record, seconds, count_parameters(classifier.net))
         show_outcome(trainer.loggers, outcome.results, metrics, data.class_names, trainer.global_step)
         write_down(without_study(cfg), folder, classifier, data, outcome, metrics, record, best_epoch)
         folder.retire_checkpoint()
