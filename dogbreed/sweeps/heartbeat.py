@@ -1,8 +1,8 @@
 """Which workers of a study live, and what becomes of the trials of those that do not.
 
 A worker says every few seconds that it lives, as an attribute of each trial that it runs; Optuna's own heartbeat knows
-nothing of trials that are asked for one by one. The trial of a dead worker fails, and its values wait for the next one
-who asks: nothing is lost, and nothing is run twice but what was killed.
+nothing of trials that are asked for one by one. What a dead worker was at waits for the next one who asks: nothing is
+lost, and nothing is run twice but what was killed.
 """
 
 from __future__ import annotations
@@ -125,18 +125,20 @@ class Heartbeat:
 
 
 def fail_stale(study: Study, heartbeat_s: float) -> list[int]:
-    """Fail the running trials whose workers are dead, and put their values in the queue again.
+    """Take the running trials away from workers that are dead.
 
-    A worker on this machine is dead at once when its process is gone. Any worker is dead when it has been silent for
-    6 heartbeats; that its clock or ours may be wrong is allowed for. Values that have lost more than `MAX_RESTARTS`
-    workers do not come again.
+    A worker on this machine is dead at once when its process is gone. Its trial waits for the next one who asks, with
+    its number and its run folder, where it goes on from its checkpoint. Any other worker is dead when it has been
+    silent for 6 heartbeats; that its clock or ours may be wrong is allowed for. It may live all the same, so that
+    its trial fails, which it will be told, and the values wait as a trial of their own. Values that have
+    lost more than `MAX_RESTARTS` workers fail for good.
 
     Args:
         study: In a database.
         heartbeat_s: Seconds between two signs of life of its workers, > 0.
 
     Returns:
-        Numbers of the trials that have failed now.
+        Numbers of the trials that were taken away.
 
     Raises:
         UserError: the database cannot be reached.
@@ -146,27 +148,8 @@ def fail_stale(study: Study, heartbeat_s: float) -> list[int]:
             return []
     with exclusively(study), answering(study):
         # Again: another one may have done it while we waited.
-        return [
-            trial.number
-            for trial in _running(study)
-            if _is_dead(study, trial, heartbeat_s) and _requeue(study, trial, _last_words(trial), counts=True)
-        ]
-
-
-def give_back(study: Study, number: int, reason: str = "interrupted") -> None:
-    """Fail a trial of this worker that was interrupted, and put its values in the queue again.
-
-    Not the values are to blame, so that this is no restart that is counted.
-
-    Args:
-        study: As for `fail_stale`.
-        number: The trial's; one that is not running is left as it is.
-        reason: Why, in a word or two.
-    """
-    with exclusively(study), answering(study):
-        for trial in _running(study):
-            if trial.number == number:
-                _requeue(study, trial, reason, counts=False)
+        dead = [trial for trial in _running(study) if _is_dead(study, trial, heartbeat_s)]
+        return [trial.number for trial in dead if _take_away(study, trial)]
 
 
 def _running(study: Study) -> list[FrozenTrial]:
@@ -176,45 +159,57 @@ def _running(study: Study) -> list[FrozenTrial]:
     return storage.get_all_trials(study_id, deepcopy=False, states=(TrialState.RUNNING,))
 
 
-def _requeue(study: Study, trial: FrozenTrial, reason: str, *, counts: bool) -> bool:
-    """Fail a running trial whose values wait for somebody from then on; say whether it was still running.
-
-    Its successor is made first: killed in between, the next one who looks finds it, and makes no second one.
-    """
+def _take_away(study: Study, trial: FrozenTrial) -> bool:
+    """Take a trial from its dead worker; say whether it was still running."""
     from optuna.exceptions import UpdateFinishedTrialError
-    from optuna.trial import TrialState, create_trial
+    from optuna.trial import TrialState
 
-    storage, study_id = _storage_of(study)
-    values = {**trial.system_attrs.get("fixed_params", {}), **trial.params}
-    # The sampler knows by it that this is no proposal of its own; 1 where nobody is to blame.
-    restarts = int(trial.user_attrs.get(RESTARTS, 0)) + 1
-    deaths = int(trial.user_attrs.get(DEATHS, 0)) + counts
+    storage, _ = _storage_of(study)
+    number, worker = trial._trial_id, trial.user_attrs.get(WORKER)  # noqa: SLF001
+    deaths = int(trial.user_attrs.get(DEATHS, 0)) + 1
     try:
-        if values and deaths <= MAX_RESTARTS and not trial.user_attrs.get(SURPLUS):
-            successor = _successor(storage, study_id, trial.number)
-            if successor is None:
-                about = {RESTART_OF: trial.number, RESTARTS: restarts, DEATHS: deaths}
-                waiting = create_trial(
-                    state=TrialState.WAITING, system_attrs={"fixed_params": values}, user_attrs=about
-                )
-                trial_id = storage.create_new_trial(study_id, waiting)
-                successor = storage.get_trial_number_from_id(trial_id)
-            storage.set_trial_user_attr(trial._trial_id, REQUEUED_AS, successor)  # noqa: SLF001
-        storage.set_trial_user_attr(trial._trial_id, REASON, reason)  # noqa: SLF001
-        storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)  # noqa: SLF001
+        if trial.user_attrs.get(SURPLUS):
+            storage.set_trial_state_values(number, TrialState.FAIL)
+        elif worker is None or (_is_gone(worker) and deaths <= MAX_RESTARTS):
+            # One without a worker was killed before it began.
+            storage.set_trial_user_attr(number, DEATHS, deaths if worker else deaths - 1)
+            # Optuna itself has no such step; its databases allow it.
+            storage.set_trial_state_values(number, TrialState.WAITING)
+        else:
+            if deaths <= MAX_RESTARTS:
+                _enqueue_again(study, trial, deaths)
+            storage.set_trial_user_attr(number, REASON, _last_words(worker))
+            storage.set_trial_state_values(number, TrialState.FAIL)
     except UpdateFinishedTrialError:  # its worker was not dead after all, and has told its value just now
         return False
+    _seen.pop((study.study_name, trial.number), None)
     return True
 
 
-def _successor(storage: BaseStorage, study_id: int, number: int) -> int | None:
-    trials = storage.get_all_trials(study_id, deepcopy=False)
-    return next((trial.number for trial in trials if trial.user_attrs.get(RESTART_OF) == number), None)
+def _enqueue_again(study: Study, trial: FrozenTrial, deaths: int) -> None:
+    """Have a trial's values wait as another one, before it fails.
+
+    Who is killed in between leaves a successor behind, which the next one who looks finds: there is never a second.
+    """
+    from optuna.trial import TrialState, create_trial
+
+    storage, study_id = _storage_of(study)
+    successors = (
+        one.number
+        for one in storage.get_all_trials(study_id, deepcopy=False)
+        if one.user_attrs.get(RESTART_OF) == trial.number
+    )
+    successor = next(successors, None)
+    if successor is None:
+        values = {**trial.system_attrs.get("fixed_params", {}), **trial.params}
+        about = {RESTART_OF: trial.number, RESTARTS: int(trial.user_attrs.get(RESTARTS, 0)) + 1, DEATHS: deaths}
+        waiting = create_trial(state=TrialState.WAITING, system_attrs={"fixed_params": values}, user_attrs=about)
+        successor = storage.get_trial_number_from_id(storage.create_new_trial(study_id, waiting))
+    storage.set_trial_user_attr(trial._trial_id, REQUEUED_AS, successor)  # noqa: SLF001
 
 
 def _is_dead(study: Study, trial: FrozenTrial, heartbeat_s: float) -> bool:
-    worker = trial.user_attrs.get(WORKER)
-    if isinstance(worker, Mapping) and _is_gone(worker):
+    if _is_gone(trial.user_attrs.get(WORKER)):
         return True
     # One that lives may have lost sight of the trial, when the database did not answer at its end.
     beat = float(trial.user_attrs.get(HEARTBEAT) or 0.0)
@@ -226,12 +221,12 @@ def _is_dead(study: Study, trial: FrozenTrial, heartbeat_s: float) -> bool:
     return silent_s > (GLANCE if is_late else PATIENCE) * heartbeat_s
 
 
-def _is_gone(worker: Mapping[str, Any]) -> bool:
+def _is_gone(worker: Any) -> bool:
     """Say whether a process is gone for certain; one that cannot be looked at from here is not."""
-    place, pid = worker.get("place"), worker.get("pid")
-    if not isinstance(pid, int) or worker.get("host") != socket.gethostname():
+    if not isinstance(worker, Mapping) or worker.get("host") != socket.gethostname():
         return False
-    if place is not None and place != _place():
+    place, pid = worker.get("place"), worker.get("pid")
+    if not isinstance(pid, int) or place not in (None, _place()):
         return False
     if place is not None:
         return _started(pid) != worker.get("started")
@@ -263,9 +258,8 @@ def _place() -> str | None:
     return None
 
 
-def _last_words(trial: FrozenTrial) -> str:
-    worker = trial.user_attrs.get(WORKER) or {}
-    return f"its worker (process {worker.get('pid')} on {worker.get('host')}) has died"
+def _last_words(worker: Mapping[str, Any]) -> str:
+    return f"Its worker, process {worker.get('pid')} on {worker.get('host')}, is dead or silent."
 
 
 def _storage_of(study: Study) -> tuple[BaseStorage, int]:
