@@ -15,9 +15,11 @@ VERSION = 1
 # Keys that do not change what is learned: where things go, how often we look, how many help.
 _IRRELEVANT = (
     "diagnose",
+    "from_sweep",
     "hydra",
     "launch",
     "logger",
+    "origin",
     "report",
     "resume",
     "checkpoint_dir",

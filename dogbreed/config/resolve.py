@@ -53,6 +53,7 @@ KEY_TYPES = {
     "checkpoint_dir": str | None,
     "checkpoint_every_s": float | None,
     "resume": str,
+    "from_sweep": str | None,
     "optim.lr_per_256": float | None,
 }
 
@@ -273,6 +274,9 @@ def _check_values(cfg: DictConfig) -> None:
             raise UserError(msg)
     if not objectives(cfg)[0].startswith("val/"):
         msg = f"objective={objectives(cfg)[0]}: the first objective chooses the checkpoint and must be a val/ metric."
+        raise UserError(msg)
+    if cfg.get("from_sweep") and not cfg.get("origin"):
+        msg = f"from_sweep={cfg.from_sweep} is for the command line, python -m dogbreed.train from_sweep={cfg.from_sweep}."
         raise UserError(msg)
     if cfg.objective_mode not in ("max", "min"):
         msg = f"objective_mode={cfg.objective_mode} is unknown; use max or min."
