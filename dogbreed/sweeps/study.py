@@ -170,7 +170,7 @@ def _take(study: Study, n_trials: int | None, space: Space, worker: Mapping[str,
     if n_trials is None or _rank(trials, trial.number) < n_trials:
         return trial
     mine = next(one for one in trials if one.number == trial.number)
-    if mine.system_attrs.get("fixed_params"):  # which was named, and may be wanted some day
+    if mine.params or mine.system_attrs.get("fixed_params"):  # which was named, and may be wanted some day
         release(study, trial)
     else:
         trial.set_user_attr(SURPLUS, True)
