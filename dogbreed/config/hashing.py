@@ -19,6 +19,7 @@ _IRRELEVANT = (
     "hydra",
     "launch",
     "logger",
+    "origin",
     "report",
     "resume",
     "sweep",

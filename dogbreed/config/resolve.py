@@ -59,6 +59,7 @@ KEY_TYPES = {
     "trial.storage": str | None,
     "trial.study": str | None,
     "trial.number": int | None,
+    "from_sweep": str | None,
     "optim.lr_per_256": float | None,
 }
 
@@ -243,3 +244,6 @@ def _check_values(cfg: DictConfig) -> None:
         raise UserError(msg)
     check_devices(cfg)
     check_objectives(cfg)
+    if cfg.get("from_sweep") and not cfg.get("origin"):
+        msg = f"from_sweep={cfg.from_sweep} is for the command line, python -m dogbreed.train from_sweep={cfg.from_sweep}."
+        raise UserError(msg)

@@ -182,7 +182,8 @@ def run_in(cfg: DictConfig, run_dir: Path, beginning: Beginning, stop: StopSigna
 def _beginning(cfg: DictConfig, folder: RunFolder, *, is_trial: bool) -> Iterator[Beginning]:
     fingerprint = fingerprint_of(cfg)
     admitted = partial(admit, cfg, folder, fingerprint)
-    with ExitStack() as afterwards, folder.occupied(fingerprint, admitted) as earlier:
+    origin = OmegaConf.to_container(cfg.origin) if cfg.get("origin") else None
+    with ExitStack() as afterwards, folder.occupied(fingerprint, admitted, origin) as earlier:
         # Only now that the folder is ours; it is written when run.json says how the run ended.
         afterwards.enter_context(writing_page(folder.path, is_wanted=cfg.report and not is_trial))
         yield Beginning(fingerprint, earlier)

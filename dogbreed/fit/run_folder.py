@@ -54,13 +54,17 @@ class RunFolder:
 
     @contextmanager
     def occupied(
-        self, fingerprint: tuple[str, str] | None = None, admit: Callable[[dict[str, Any]], T] | None = None
+        self,
+        fingerprint: tuple[str, str] | None = None,
+        admit: Callable[[dict[str, Any]], T] | None = None,
+        origin: Any = None,
     ) -> Iterator[T | None]:
         """Hold the folder, made if it is not there, for a run and record how the run ends.
 
         Args:
             fingerprint: What the run is, for ``run.json``.
             admit: Gets the ``run.json`` of before and may refuse; nothing is written until then.
+            origin: Where its values come from, for ``run.json``.
 
         Yields:
             What ``admit`` returns.
@@ -82,7 +86,7 @@ class RunFolder:
                 admitted = admit(self.state()) if admit else None
                 remove_unfinished(self.path, run_files.WRITTEN)
                 remove_unfinished(self.checkpoints, (run_files.BEST, run_files.LAST))
-                with self._recorded(fingerprint):
+                with self._recorded(fingerprint, origin):
                     yield admitted
             finally:
                 release_folder(shared)
@@ -94,9 +98,9 @@ class RunFolder:
             raise UserError(msg)
 
     @contextmanager
-    def _recorded(self, fingerprint: tuple[str, str] | None) -> Iterator[None]:
+    def _recorded(self, fingerprint: tuple[str, str] | None, origin: Any = None) -> Iterator[None]:
         started = time.time()
-        about: dict[str, Any] = {"fingerprint": list(fingerprint) if fingerprint else None}
+        about: dict[str, Any] = {"fingerprint": list(fingerprint) if fingerprint else None, "origin": origin}
         self._record("running", started, **about)
         try:
             yield

@@ -163,12 +163,13 @@ def open_study(plan: StudyPlan) -> Study:
     """
     import optuna
     from optuna.exceptions import DuplicatedStudyError
+    from optuna.study import StudyDirection
 
     sampler, pruner = plan.build_sampler(), build_pruner(plan.pruner)
     if plan.engine == GRID:
         _check_grid(plan.space)
     storage = open_storage(plan.storage)
-    directions = ["maximize" if mode == "max" else "minimize" for mode in plan.modes]
+    directions = [StudyDirection.MAXIMIZE if mode == "max" else StudyDirection.MINIMIZE for mode in plan.modes]
     try:
         study = optuna.create_study(
             storage=storage, study_name=plan.name, directions=directions, sampler=sampler, pruner=pruner
@@ -198,7 +199,9 @@ def patiently(action: Callable[[], T]) -> T:
     while True:
         try:
             return action()
-        except (StorageInternalError, DBAPIError) as error:
+        except (StorageInternalError, DBAPIError, UserError) as error:
+            if isinstance(error, UserError) and not isinstance(error.__cause__, (StorageInternalError, DBAPIError)):
+                raise
             if time.monotonic() - began + pause_s > PATIENCE_S:
                 msg = (
                     f"The study's storage cannot be reached any more ({_first_line(error)}): see to it and start again."

@@ -19,6 +19,8 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from optuna.samplers import BaseSampler
 from optuna.trial import TrialState
 
+from dogbreed.sweeps.heartbeat import RESTARTS, SURPLUS
+
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
     from optuna.study import Study
@@ -26,8 +28,8 @@ if TYPE_CHECKING:
 
 # So often at most is a proposal thrown away that was tried before.
 MAX_ATTEMPTS = 20
-# User attributes of trials that are no proposals: asked for beyond the end, or another's values once more.
-SURPLUS, RESTARTS = "surplus", "restarts"
+# Digits that count in a proposal: people read it.
+NUM_DIGITS = 6
 
 Build = Callable[[int | None, int], BaseSampler]
 
@@ -90,7 +92,9 @@ class SeededSampler(BaseSampler):
             theirs = inner.infer_relative_search_space(study, trial)
             proposed = inner.sample_relative(study, trial, theirs)
             return {
-                name: proposed[name] if name in proposed else inner.sample_independent(study, trial, name, one)
+                name: _readable(
+                    proposed[name] if name in proposed else inner.sample_independent(study, trial, name, one), one
+                )
                 for name, one in search_space.items()
             }
 
@@ -103,6 +107,12 @@ class SeededSampler(BaseSampler):
         # Not its number: a search that was interrupted has numbers that an uninterrupted one has not.
         place = sum(one.number < trial.number and _is_proposal(one) for one in trials)
         return int(np.random.SeedSequence([self._seed, place, attempt]).generate_state(1)[0])
+
+
+def _readable(value: Any, distribution: BaseDistribution) -> Any:
+    if not isinstance(distribution, FloatDistribution) or distribution.step is not None:
+        return value
+    return min(max(float(f"{value:.{NUM_DIGITS}g}"), distribution.low), distribution.high)
 
 
 def _is_proposal(trial: FrozenTrial) -> bool:

@@ -8,26 +8,25 @@ have finished or may still finish, gives it back. A number can only lose such ot
 from __future__ import annotations
 
 import math
-import os
-import socket
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from dogbreed.errors import UserError
 from dogbreed.sweeps.distributions import num_combinations, suggest, to_distributions
 from dogbreed.sweeps.engines import GRID
-from dogbreed.sweeps.sampler import SURPLUS
+from dogbreed.sweeps.heartbeat import HEARTBEAT, REQUEUED_AS, SURPLUS, WORKER
 from dogbreed.sweeps.space import MAX_VALUES, Space
+from dogbreed.sweeps.turns import exclusively
 
 if TYPE_CHECKING:
     from optuna import Study
     from optuna.trial import FrozenTrial, Trial, TrialState
 
-# User attributes: of the study, what a trial's process needs; of a trial, who is at it, and why it ended.
+# The study's user attribute that says what a trial's process needs to know.
 ABOUT = "dogbreed"
-WORKER, HEARTBEAT, REASON, REQUEUED_AS, NO_VALUE = "worker", "heartbeat", "reason", "requeued_as", "no_value"
+# User attribute of a trial whose task returns no number, which a grid can do without.
+NO_VALUE = "no_value"
 
 
 @dataclass(frozen=True)
@@ -47,14 +46,6 @@ class Progress:
     failed: int
 
 
-def this_worker() -> dict[str, Any]:
-    """Return who this process is, for a trial's record: ``host``, ``pid``, ``started`` (seconds since 1970)."""
-    return {"host": socket.gethostname(), "pid": os.getpid(), "started": _STARTED}
-
-
-_STARTED = time.time()
-
-
 def claim(study: Study, n_trials: int | None, space: Space, worker: Mapping[str, Any]) -> Trial | None:
     """Take the next trial, if the study is to have one more.
 
@@ -62,29 +53,17 @@ def claim(study: Study, n_trials: int | None, space: Space, worker: Mapping[str,
         study: Opened by `dogbreed.sweeps.opening.open_study`.
         n_trials: Finished trials that the study shall have in the end; None: those that are waiting.
         space: What is searched.
-        worker: Who takes it, `this_worker`.
+        worker: Who takes it, `dogbreed.sweeps.heartbeat.this_worker`.
 
     Returns:
-        A running trial whose ``params`` are decided, or None: as many as wanted have finished or run, or there is nothing
-        left to try.
+        A running trial whose ``params`` are decided, or None: as many as wanted have finished or run, or there is
+        nothing left to try.
     """
-    from optuna.trial import TrialState
-
-    trials = study.get_trials(deepcopy=False)
-    if not _is_wanted(study, trials, n_trials, space):
-        return None
-    trial = study.ask()
-    trial.set_user_attr(WORKER, dict(worker))
-    trial.set_user_attr(HEARTBEAT, time.time())
-    if n_trials is not None and _rank(study.get_trials(deepcopy=False), trial.number) >= n_trials:
-        if trial.system_attrs.get("fixed_params"):  # which was named, and may be wanted some day
-            release(study, trial)
-        else:
-            trial.set_user_attr(SURPLUS, True)
-            study.tell(trial, state=TrialState.FAIL)
-        return None
-    for name, distribution in to_distributions(space).items():
-        suggest(trial, name, distribution)
+    with exclusively(study):
+        trial = _take(study, n_trials, space, worker)
+    if trial is not None:
+        for name, distribution in to_distributions(space).items():
+            suggest(trial, name, distribution)
     return trial
 
 
@@ -114,12 +93,13 @@ def settle(
     if state == TrialState.COMPLETE and (len(numbers) < len(listed) or len(numbers) != len(study.directions)):
         state = TrialState.FAIL
     number = trial if isinstance(trial, int) else trial.number
-    frozen = study.get_trials(deepcopy=False)[number]
+    storage = study._storage  # noqa: SLF001 -- as Trial does
+    frozen = storage.get_trial(storage.get_trial_id_from_study_id_trial_number(study._study_id, number))  # noqa: SLF001
     if frozen.state.is_finished():
         return frozen.state
     for name, value in attributes.items():
         if value is not None:
-            study._storage.set_trial_user_attr(frozen._trial_id, name, value)  # noqa: SLF001 -- as Trial does
+            storage.set_trial_user_attr(frozen._trial_id, name, value)  # noqa: SLF001
     is_complete = state == TrialState.COMPLETE
     told = study.tell(number, numbers if is_complete else None, state=state, skip_if_finished=True)
     return told.state
@@ -175,6 +155,27 @@ def is_exhausted(trials: Sequence[FrozenTrial], space: Space) -> bool:
         if REQUEUED_AS not in trial.user_attrs and len(trial.params) == len(space)
     }
     return len(tried) >= total
+
+
+def _take(study: Study, n_trials: int | None, space: Space, worker: Mapping[str, Any]) -> Trial | None:
+    from optuna.trial import TrialState
+
+    if not _is_wanted(study, study.get_trials(deepcopy=False), n_trials, space):
+        return None
+    trial = study.ask()
+    trial.set_user_attr(WORKER, dict(worker))
+    trial.set_user_attr(HEARTBEAT, time.time())
+    trials = study.get_trials(deepcopy=False)
+    # Where the database has no locks that we know, others may have come between.
+    if n_trials is None or _rank(trials, trial.number) < n_trials:
+        return trial
+    mine = next(one for one in trials if one.number == trial.number)
+    if mine.params or mine.system_attrs.get("fixed_params"):  # which was named, and may be wanted some day
+        release(study, trial)
+    else:
+        trial.set_user_attr(SURPLUS, True)
+        study.tell(trial, state=TrialState.FAIL)
+    return None
 
 
 def _is_wanted(study: Study, trials: Sequence[FrozenTrial], n_trials: int | None, space: Space) -> bool:
