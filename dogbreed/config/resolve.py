@@ -245,5 +245,6 @@ def _check_values(cfg: DictConfig) -> None:
     check_devices(cfg)
     check_objectives(cfg)
     if cfg.get("from_sweep") and not cfg.get("origin"):
-        msg = f"from_sweep={cfg.from_sweep} is for the command line, python -m dogbreed.train from_sweep={cfg.from_sweep}."
+        given = f"from_sweep={cfg.from_sweep}"
+        msg = f"{given} is for the command line, python -m dogbreed.train {given}."
         raise UserError(msg)

@@ -1,7 +1,7 @@
 """The search space in Optuna's words, and back: pure functions.
 
-Values of a choice keep their types. Optuna looks values up by ``==``, for which 1, 1.0 and True are the same: where a list
-holds such twins, or texts that could be taken for their stand-ins, the study holds texts that begin with ``=``.
+Values of a choice keep their types. Optuna looks values up by ``==``, for which 1, 1.0 and True are the same: where a
+list holds such twins, or texts that could be taken for their stand-ins, the study holds texts that begin with ``=``.
 """
 
 from __future__ import annotations
@@ -85,9 +85,11 @@ def from_distribution(distribution: BaseDistribution) -> Parameter:
         return Choice(tuple(choices))
     assert isinstance(distribution, IntDistribution | FloatDistribution)
     scale = LOG if distribution.log else LINEAR
-    low, high, step = distribution.low, distribution.high, distribution.step
     if isinstance(distribution, IntDistribution):
-        return Whole(low, high, scale) if step == 1 else Choice(tuple(range(low, high + 1, step)), is_ordered=True)
+        if distribution.step == 1:
+            return Whole(distribution.low, distribution.high, scale)
+        return Choice(tuple(range(distribution.low, distribution.high + 1, distribution.step)), is_ordered=True)
+    low, high, step = distribution.low, distribution.high, distribution.step
     if step is None:
         return Real(low, high, scale)
     count = int((Decimal(str(high)) - Decimal(str(low))) / Decimal(str(step))) + 1
@@ -142,7 +144,7 @@ def proposal_of(parameter: Parameter, value: Value) -> Any:
 
 
 def values_of(space: Space, proposed: Mapping[str, Any]) -> dict[str, Value]:
-    """Return the values that a trial of the study has, in the space's order; parameters that it has not are left out."""
+    """Return the values that a trial of the study has, in the space's order; without those that it has not."""
     return {key: value_of(parameter, proposed[key]) for key, parameter in space.items() if key in proposed}
 
 

@@ -148,7 +148,7 @@ def open_storage(address: str) -> RDBStorage:
     except (SQLAlchemyError, StorageInternalError, OSError, RuntimeError, ValueError) as error:
         msg = (
             f"hydra.sweeper.storage={shown(address)} cannot be reached ({_first_line(error)}): check the address, "
-            "sqlite:///FILE or postgresql://USER:PASSWORD@HOST/DATABASE, or leave it out for a file in the sweep's folder."
+            "sqlite:///FILE or postgresql://USER:PASSWORD@HOST/NAME, or leave it out for a file in the sweep's folder."
         )
         raise UserError(msg) from error
 

@@ -13,6 +13,7 @@ from dogbreed.run_files import HYDRA_OVERRIDES, RUN_JSON
 from dogbreed.sweeps.distributions import values_of
 from dogbreed.sweeps.heartbeat import ISSUE, REASON, REQUEUED_AS, SURPLUS
 from dogbreed.sweeps.live import LiveTable, quiet_trials
+from dogbreed.sweeps.outcome import Outcome
 from dogbreed.sweeps.record import collect_trials
 from dogbreed.sweeps.space import Space, Value, override_text
 from dogbreed.sweeps.study import NO_VALUE
@@ -49,7 +50,9 @@ class Screen:
         if self._plan.launcher != IN_PROCESS:  # others have their own ways of showing what they do
             self._table.is_redrawn = False
         try:
-            earlier = [row for row in study_rows(study, self._plan.study.space) if row["state"] in ("completed", "pruned")]
+            earlier = [
+                row for row in study_rows(study, self._plan.study.space) if row["state"] in ("completed", "pruned")
+            ]
             if earlier:
                 self._table.known(earlier)
             talkative.setLevel(logging.WARNING)
@@ -64,18 +67,16 @@ class Screen:
         if self._table:
             self._table.began(number, values)
 
-    def ended(
-        self, number: int, values: Mapping[str, Value], state: str, results: Sequence[float | None], reason: str | None
-    ) -> None:
+    def ended(self, number: int, values: Mapping[str, Value], outcome: Outcome) -> None:
         """Show a trial that has ended: what its run folder says, and its results as they were told."""
+        names, folder = self._plan.study.objectives, self._plan.folder
         row: dict[str, Any] = {"number": number, "issues": [], "seconds": None, "error": None, "reason": None}
-        if self._plan.folder.is_dir():
-            rows = collect_trials(self._plan.folder, self._plan.study.objectives, list(values))
-            row |= next((one for one in rows if one["number"] == number), {})
-        row |= {"params": dict(values), "state": state}
-        if state == "completed" or not row.get("values"):
-            row["values"] = list(results) or [None] * len(self._plan.study.objectives)
-        row["error" if state == "failed" else "reason"] = reason
+        rows = collect_trials(folder, names, list(values)) if folder.is_dir() else []
+        row |= next((one for one in rows if one["number"] == number), {})
+        row |= {"params": dict(values), "state": outcome.state}
+        if outcome.state == "completed" or not row.get("values"):
+            row["values"] = outcome.values or [None] * len(names)
+        row["error" if outcome.state == "failed" else "reason"] = outcome.reason
         if self._table:
             self._table.ended(row)
 

@@ -60,9 +60,11 @@ def is_worker() -> bool:
 
 
 def read_search(folder: Path) -> dict[str, Any]:
-    """Return what ``search.json`` says: ``hash``, ``state`` (running, interrupted, completed), ``engine``, ``n_trials``,
-    ``study``, ``started``; empty where there is none.
-    """  # fmt: skip
+    """Return what ``search.json`` says; empty where there is none.
+
+    Returns:
+        ``hash``, ``state`` (running, interrupted or completed), ``engine``, ``n_trials``, ``study``, ``started``.
+    """
     return read_json(folder / SEARCH_JSON)
 
 

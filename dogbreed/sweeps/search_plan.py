@@ -146,7 +146,8 @@ def sweep_hash(config: DictConfig) -> str:
 
 def plain(node: Any) -> dict[str, Any]:
     """Return a node of a configuration as a dictionary."""
-    return dict(OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node)
+    found: Any = OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
+    return dict(found)
 
 
 def _read(settings: SearchSweeperConf, config: DictConfig, loader: ConfigLoader) -> tuple[list[str], Space]:

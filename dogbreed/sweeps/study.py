@@ -1,8 +1,9 @@
 """The study: what was tried and what came of it, in a database that several processes and machines can share.
 
-A worker *claims* a trial and *settles* it. A study that is to have N finished trials never has more, however many workers
-claim at once: a trial's number is given out by the database, one by one; who holds one that has N others below it, that
-have finished or may still finish, gives it back. A number can only lose such others, never gain any.
+A worker *claims* a trial and *settles* it. A study that is to have N finished trials never has more, however many
+workers claim at once: one claims after the other (`dogbreed.sweeps.turns`); and where the database knows no turns, who
+holds a trial that has N others below it, that have finished or may still finish, gives it back. Numbers are given out
+by the database, one by one: a trial can only lose such others, never gain any.
 """
 
 from __future__ import annotations

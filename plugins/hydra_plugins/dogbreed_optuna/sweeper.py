@@ -1,7 +1,7 @@
 """What Hydra finds: the sweeper's settings and its class.
 
-Hydra imports this module at every start of every command, so that all the rest, Optuna above all, is imported where it is
-needed. It does so before the module is in ``sys.modules``: hence no ``from __future__ import annotations``.
+Hydra imports this module at every start of every command, so that all the rest, Optuna above all, is imported where it
+is needed. It does so before the module is in ``sys.modules``: hence no ``from __future__ import annotations``.
 """
 
 from collections.abc import Sequence
