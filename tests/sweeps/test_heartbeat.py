@@ -1,5 +1,6 @@
 """Who is dead, who only seems so, and what becomes of a dead worker's trial."""
 
+import json
 import os
 import subprocess
 import sys
@@ -57,13 +58,12 @@ def dead_worker():
     """A process of this machine that has been and is gone."""
     script = "import json; from dogbreed.sweeps.heartbeat import this_worker; print(json.dumps(this_worker()))"
     answer = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    import json
-
     return json.loads(answer.stdout)
 
 
 def test_a_worker_whose_process_is_gone_is_dead_at_once(study):
-    params = study.get_trials()[taken(study, dead_worker())].params
+    number = taken(study, dead_worker())
+    params = study.get_trials()[number].params
     assert fail_stale(study, 1000.0) == [0]
     trial = study.get_trials()[0]
     assert (trial.state, trial.params) == (TrialState.WAITING, params)
