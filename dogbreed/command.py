@@ -27,9 +27,12 @@ from dogbreed.errors import UserError, sentence_of
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
+# Set, to its number, in each process that a search has started here; their parent speaks for all.
+SEARCH_WORKER = "DOGBREED_SEARCH_WORKER"
+
 # Values of these keys are file names, which may hold what Hydra's grammar gives a meaning to.
 _PATH_KEYS = re.compile(
-    r"(?:\+{0,2})(?:[\w.]*\.)?(?:root|cache|manifest|weights|folder|run|data_root|checkpoint_dir|resume)"
+    r"(?:\+{0,2})(?:[\w.]*\.)?(?:root|cache|manifest|weights|folder|run|data_root|checkpoint_dir|resume|from_sweep)"
 )
 
 
@@ -77,7 +80,10 @@ def _sigterm_interrupts() -> Iterator[None]:
 
 
 def run_hydra_command(
-    config_name: str, task: Callable[[DictConfig], Any], hydra_overrides: Sequence[str] = ()
+    config_name: str,
+    task: Callable[[DictConfig], Any],
+    hydra_overrides: Sequence[str] = (),
+    rewrite: Callable[[Sequence[str]], list[str]] = list,
 ) -> NoReturn:
     """Run a command that Hydra configures.
 
@@ -86,6 +92,7 @@ def run_hydra_command(
         task: Gets the composed configuration; returns the objective. In a sweep its
             exceptions are reported and a failed trial is a failed trial.
         hydra_overrides: Of Hydra's own settings, which this command has otherwise; what is typed comes after them.
+        rewrite: Gets the command line as typed, without the program's name; returns the one that is run.
     """
 
     def body() -> None:
@@ -119,7 +126,7 @@ def run_hydra_command(
                     failures.append(error)
                 return math.nan
 
-        sys.argv[1:] = [*hydra_overrides, *(quote_path(argument) for argument in sys.argv[1:])]
+        sys.argv[1:] = [*hydra_overrides, *(quote_path(argument) for argument in rewrite(sys.argv[1:]))]
         if not is_main():
             sys.argv[1:] = _as_other_rank(sys.argv[1:])
         try:
@@ -135,7 +142,7 @@ def run_hydra_command(
             raise UserError(msg) from error
         if failures:
             raise failures[0]
-        if num_trials and num_failed == num_trials and is_main():
+        if num_trials and num_failed == num_trials and is_main() and SEARCH_WORKER not in os.environ:
             msg = f"None of the {num_trials} trials finished; each one's error is above and in sweep.json."
             raise UserError(msg)
 
@@ -176,10 +183,19 @@ def _as_other_rank(arguments: list[str]) -> list[str]:
     kept = [argument for argument in arguments if not argument.startswith(theirs)]
     quiet = ["hydra/job_logging=none", "hydra/hydra_logging=none", "hydra.output_subdir=null"]
     quiet += [f"hydra.run.dir={nowhere}", f"hydra.sweep.dir={nowhere}"]
-    # Beside the other overrides: Hydra's parser wants them in one piece.
-    places = [place for place, argument in enumerate(kept, 1) if "=" in argument and not argument.startswith("-")]
-    end = places[-1] if places else len(kept)
-    return [*kept[:end], *quiet, *kept[end:]]
+    return add_overrides(kept, quiet)
+
+
+def add_overrides(arguments: Sequence[str], more: Sequence[str]) -> list[str]:
+    """Add overrides to a command line, beside the others: Hydra's parser wants them in one piece.
+
+    Example:
+        >>> add_overrides(["a=1", "-m"], ["a=2"])
+        ['a=1', 'a=2', '-m']
+    """
+    places = [place for place, argument in enumerate(arguments, 1) if "=" in argument and not argument.startswith("-")]
+    end = places[-1] if places else len(arguments)
+    return [*arguments[:end], *more, *arguments[end:]]
 
 
 def _read(argument: str) -> Any:
