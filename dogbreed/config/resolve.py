@@ -276,7 +276,7 @@ def _check_values(cfg: DictConfig) -> None:
         msg = f"objective={objectives(cfg)[0]}: the first objective chooses the checkpoint and must be a val/ metric."
         raise UserError(msg)
     if cfg.get("from_sweep") and not cfg.get("origin"):
-        msg = f"from_sweep={cfg.from_sweep} is for the command line, python -m dogbreed.train from_sweep={cfg.from_sweep}."
+        msg = f"from_sweep is for the command line: python -m dogbreed.train from_sweep={cfg.from_sweep}."
         raise UserError(msg)
     if cfg.objective_mode not in ("max", "min"):
         msg = f"objective_mode={cfg.objective_mode} is unknown; use max or min."
