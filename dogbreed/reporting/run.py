@@ -77,8 +77,8 @@ class Run:
 
     Args:
         folder: Where it is.
-        state: ``completed``, ``pruned``, ``failed``, ``interrupted``, ``running``; ``died`` for a run that says that it is running
-            while nobody holds its lock; ``unknown`` without ``run.json``.
+        state: ``completed``, ``pruned``, ``failed``, ``interrupted``, ``running``; ``died`` for a run that says that
+            it is running while nobody holds its lock; ``unknown`` without ``run.json``.
         record: ``run.json``.
         metrics: Final numbers by name.
         config: The configuration; ``config_text`` is the same as YAML.

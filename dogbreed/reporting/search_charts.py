@@ -9,6 +9,20 @@ import numpy as np
 
 from dogbreed.reporting.canvas import HEIGHT, WIDTH, Canvas, Point
 from dogbreed.reporting.drawing import Figure
+from dogbreed.reporting.marks import (
+    BEST,
+    DOT,
+    HOLLOW,
+    NO_VALUE,
+    NUM_SHADES,
+    Palette,
+    describe,
+    settings_words,
+    tag_of,
+    value_scale,
+    with_values,
+    written,
+)
 from dogbreed.reporting.scales import (
     Categories,
     Continuous,
@@ -71,12 +85,7 @@ def draw_importance(search: Search) -> Figure | None:
     left = canvas.place(0, next(iter(shares)))[0]
     for key, share in shares.items():
         end, middle = canvas.place(share, key)
-        canvas.path(
-            f"M{left:.1f} {middle:.1f}H{end:.1f}",
-            "stroke:var(--shade-5);stroke-width:14",
-            f"{key}: {share:.0%}",
-            "bar-mark",
-        )
+        canvas.path(f"M{left:.1f} {middle:.1f}H{end:.1f}", "stroke:var(--shade-5);stroke-width:14")
         canvas.text(end + 6, middle + 4, f"{100 * share:.0f} %")
     note = "Share of each parameter in what tells the trials' values apart: of a random forest fitted to them (fANOVA)."
     return Figure("What mattered", canvas.svg(), (), note)
