@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 
 # Launchers whose jobs run on other machines, which reach no storage of ours.
 FAR_LAUNCHERS = ("sagemaker",)
+# Settings with which a search is the same: how long it goes on, and how.
+_NOT_IDENTITY = ("_target_", "n_trials", "n_jobs", "max_batch_size", "heartbeat_s", "timeout_s", "max_failed", "params")
 
 
 @dataclass(frozen=True)
@@ -119,29 +121,17 @@ def plan_search(settings: Mapping[str, Any], config: DictConfig, loader: ConfigL
 
 
 def sweep_hash(config: DictConfig) -> str:
-    """Hash what makes two sweeps the same: all but where they go and how many trials they have.
+    """Hash what makes two searches the same: all but where they go and how many trials they have.
 
     Args:
-        config: Of the sweep, ``hydra`` included.
+        config: Of the sweep, ``hydra`` included; its sweeper is ours.
     """
     settings = plain(config.hydra.sweeper)
-    fixed, texts = read_arguments([str(one) for one in config.hydra.overrides.task], settings.get("params") or {})
-    for name in (
-        "n_trials",
-        "n_jobs",
-        "max_batch_size",
-        "heartbeat_s",
-        "timeout_s",
-        "max_failed",
-        "params",
-        "_target_",
-    ):
-        settings.pop(name, None)
-    places = {key: str(OmegaConf.select(config, key)) for key in ("data.root", "data.manifest", "model.weights")}
-    # The values of what is searched are no part of it, but Hydra leaves the first ones there.
-    overrides = sorted(one for one in fixed if not one.startswith("resume="))
-    groups = {key: str(value) for key, value in config.hydra.runtime.choices.items() if not key.startswith("hydra/")}
-    return hash_of(repr([sorted(settings.items()), list(texts.items()), places, overrides, sorted(groups.items())]))
+    _, texts = read_arguments([str(one) for one in config.hydra.overrides.task], settings["params"])
+    kept = {key: value for key, value in settings.items() if key not in _NOT_IDENTITY}
+    places = [str(OmegaConf.select(config, key)) for key in ("data.root", "data.manifest", "model.weights")]
+    # Hydra leaves out of a sweep's configuration what is searched.
+    return hash_of(repr([sorted(kept.items()), list(texts.items()), places, _config_hash(config)]))
 
 
 def plain(node: Any) -> dict[str, Any]:
