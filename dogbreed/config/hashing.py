@@ -22,6 +22,8 @@ _IRRELEVANT = (
     "origin",
     "report",
     "resume",
+    "sweep",
+    "trial",
     "checkpoint_dir",
     "checkpoint_every_s",
     "test_after_fit",

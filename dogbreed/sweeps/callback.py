@@ -17,11 +17,14 @@ from omegaconf import DictConfig, OmegaConf
 from dogbreed.command import RefusedError
 from dogbreed.config import literal_folder, objective_mode, objectives
 from dogbreed.distributed import is_main
+from dogbreed.errors import UserError
 from dogbreed.files import read_json
-from dogbreed.run_files import RUN_JSON, SWEEP_JSON
+from dogbreed.run_files import RUN_JSON
 from dogbreed.sweeps.live import hush_job
 from dogbreed.sweeps.ranking import modes_of
 from dogbreed.sweeps.record import COMPLETED, INTERRUPTED, RUNNING, search_params, write_sweep
+from dogbreed.sweeps.resume import check_single_run, choose_sweep_folder
+from dogbreed.sweeps.search_folder import read_search
 from dogbreed.sweeps.table import sweep_summary
 
 log = logging.getLogger(__name__)
@@ -45,7 +48,11 @@ class SweepRecord(Callback):
         self._next_page_at = 0.0
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Refuse the folder of a finished run, and a launcher, which Hydra would leave aside without a word."""
+        """Refuse the folder of a finished run, and a launcher or a search, of which Hydra would say nothing."""
+        try:
+            check_single_run(config)
+        except UserError as error:
+            raise RefusedError(str(error)) from error
         launcher = str(config.hydra.runtime.choices["hydra/launcher"])
         if launcher != "basic":
             msg = f"hydra/launcher={launcher} is for the jobs of a sweep, and this is a single run: add -m."
@@ -56,13 +63,13 @@ class SweepRecord(Callback):
             raise RefusedError(msg)
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Refuse the folder of another sweep."""
+        """Choose the folder: that of a search that goes on, or another one than that of another sweep."""
         if not _keeps_record():
             return
-        folder = literal_folder(config.hydra.sweep)
-        if folder and (folder / SWEEP_JSON).exists():
-            msg = f"{folder} holds a sweep: choose another folder (hydra.sweep.dir=DIR) or delete this one."
-            raise RefusedError(msg)
+        try:
+            choose_sweep_folder(config)
+        except UserError as error:
+            raise RefusedError(str(error)) from error
         _open_sweeps[:] = [config]
 
     def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
@@ -138,5 +145,6 @@ def _write(config: DictConfig, state: str, *, with_importance: bool = False) -> 
         modes=modes_of(objectives(config), objective_mode(config)),
         params=params,
         state=state,
+        search_hash=read_search(Path(config.hydra.sweep.dir)).get("hash"),
         with_importance=with_importance,
     )
