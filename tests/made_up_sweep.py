@@ -44,7 +44,7 @@ def _write_trial(folder, number, rng, *, is_last):
     good = 0.925 - 0.05 * (math.log10(lr) + 2.6) ** 2 - 0.012 * (math.log10(decay) + 1.5) ** 2
     good += {"light": -0.008, "standard": 0.004, "strong": 0.0}[augment] - 0.0001 * batch + 0.004 * rng.normal()
     seconds = (20 + 400 / batch) * num_epochs / 8
-    is_sick, is_pruned, is_failed = lr > 0.022, number > 5 and rng.random() < 0.22, number % 17 == 11
+    is_sick, is_pruned, is_failed = lr > 0.022 or number == 14, number > 5 and rng.random() < 0.22, number % 17 == 11
     seen = num_epochs if not (is_sick or is_pruned) else 2
     epochs = np.arange(1, seen + 1)
     accuracy = good - 0.3 * np.exp(-epochs / 1.6) + 0.004 * rng.normal(size=seen)
