@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import logging
-import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +22,11 @@ from dogbreed.run_files import RUN_JSON
 from dogbreed.sweeps.live import hush_job
 from dogbreed.sweeps.record import COMPLETED, INTERRUPTED, RUNNING, search_params, write_sweep
 from dogbreed.sweeps.resume import check_single_run, choose_sweep_folder
-from dogbreed.sweeps.search_folder import read_search
+from dogbreed.sweeps.search_folder import is_worker, read_search
 from dogbreed.sweeps.table import sweep_summary
 
 log = logging.getLogger(__name__)
 
-# Set in the processes that run the trials of one that keeps the record.
-WORKER_VARIABLE = "DOGBREED_SEARCH_WORKER"
 # Of the time between two pages of a sweep that goes on, so much at most is for writing them.
 PAGE_SHARE = 0.01
 
@@ -107,6 +104,17 @@ class SweepRecord(Callback):
         self._next_page_at = time.monotonic() + (time.monotonic() - started) / PAGE_SHARE
 
 
+def note_progress(config: DictConfig, elsewhere: Sequence[Mapping[str, Any]] | None = None) -> None:
+    """Take in what others have done for the sweep of this process, if it keeps a record.
+
+    Args:
+        config: Of the sweep.
+        elsewhere: Trials whose folders are not here, as `dogbreed.sweeps.record.write_sweep` takes them.
+    """
+    if _open_sweeps:
+        _write(config, RUNNING, elsewhere=elsewhere)
+
+
 def note_interruption() -> None:
     """Record that the sweep of this process has not come to its end, if there is one: Hydra tells callbacks nothing."""
     while _open_sweeps:
@@ -116,7 +124,7 @@ def note_interruption() -> None:
 
 
 def _keeps_record() -> bool:
-    return is_main() and WORKER_VARIABLE not in os.environ
+    return is_main() and not is_worker()
 
 
 def _write_page(config: DictConfig, folder: Path) -> Path | None:
@@ -127,7 +135,13 @@ def _write_page(config: DictConfig, folder: Path) -> Path | None:
     return write_aside(write_sweep_page, folder)
 
 
-def _write(config: DictConfig, state: str, *, with_importance: bool = False) -> dict[str, Any]:
+def _write(
+    config: DictConfig,
+    state: str,
+    *,
+    with_importance: bool = False,
+    elsewhere: Sequence[Mapping[str, Any]] | None = None,
+) -> dict[str, Any]:
     overrides = list(config.hydra.overrides.task)
     sweeper = config.hydra.sweeper
     engine, params = str(config.hydra.runtime.choices["hydra/sweeper"]), None
@@ -145,5 +159,6 @@ def _write(config: DictConfig, state: str, *, with_importance: bool = False) -> 
         params=params,
         state=state,
         search_hash=read_search(Path(config.hydra.sweep.dir)).get("hash"),
+        trials_elsewhere=elsewhere,
         with_importance=with_importance,
     )

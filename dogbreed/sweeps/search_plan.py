@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import OmegaConf
 
-from dogbreed.config import check_objectives, group_options, local_devices, objective_modes, objectives, resolve
+from dogbreed.config import check_objectives, group_options, objective_modes, objectives, resolve
 from dogbreed.config.hashing import config_hash, hash_of
 from dogbreed.errors import UserError
 from dogbreed.run_files import STUDY_DB
@@ -19,6 +19,7 @@ from dogbreed.sweeps.distributions import proposal_of, to_distributions
 from dogbreed.sweeps.engines import GRID, find_engine, pruner_settings
 from dogbreed.sweeps.opening import StudyPlan, require_optuna, shown, sqlite_address
 from dogbreed.sweeps.settings import SearchSweeperConf, check_settings
+from dogbreed.sweeps.shares import shares_of_this_machine
 from dogbreed.sweeps.space import Choice, Parameter, Space, Value, Whole, parse_space
 
 if TYPE_CHECKING:
@@ -179,22 +180,8 @@ def _example(parameter: Parameter) -> Value:
 
 def _check_devices(settings: SearchSweeperConf, base: DictConfig, launcher: str) -> None:
     """Refuse more trials at a time than there are GPUs for."""
-    trainer = base.get("trainer")
-    if settings.n_jobs == 1 or launcher in FAR_LAUNCHERS or not trainer or trainer.get("accelerator") == "cpu":
-        return
-    import torch
-
-    if trainer.get("accelerator") not in ("auto", "gpu", "cuda") or not torch.cuda.is_available():
-        return
-    devices = trainer.get("devices", 1)
-    num_each = local_devices(base) if not isinstance(devices, str) else 1
-    num_gpus = torch.cuda.device_count()
-    if settings.n_jobs * max(num_each, 1) > num_gpus:
-        msg = (
-            f"hydra.sweeper.n_jobs={settings.n_jobs} with {num_each} GPU a trial needs more than the {num_gpus} here: "
-            f"use n_jobs={max(num_gpus // max(num_each, 1), 1)}, or trainer=cpu."
-        )
-        raise UserError(msg)
+    if settings.n_jobs > 1 and launcher not in FAR_LAUNCHERS and base.get("trainer"):
+        shares_of_this_machine(base, settings.n_jobs)
 
 
 def _prunes(settings: SearchSweeperConf, base: DictConfig, launcher: str, num_objectives: int) -> bool:
