@@ -116,6 +116,7 @@ def plan_search(settings: Mapping[str, Any], config: DictConfig, loader: ConfigL
         objectives=names,
         modes=modes,
         config=_config_hash(base),
+        is_own_file=checked.storage is None,
         default=_default_values(base, space) if is_own and checked.default_trial and checked.engine != GRID else None,
     )
     return SearchPlan(checked, study, layout, base, folder, launcher, _prunes(checked, base, launcher, len(names)))

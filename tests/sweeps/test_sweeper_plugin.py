@@ -17,6 +17,7 @@ from dogbreed.errors import UserError
 
 GRID = ["hydra/sweeper=dogbreed", "hydra.sweeper.engine=grid", "hydra.sweeper.n_trials=null"]
 NUMERIC = ["tpe", "random", "gp", "qmc", "nsga2", "nsga3"]
+SLOW = ["random", "gp", "qmc", "nsga2"]
 
 
 @pytest.fixture(autouse=True)
@@ -126,6 +127,7 @@ class _Cfg:
         self.foo, self.bar = foo, bar
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("hydra_restore_singletons")
 def test_what_is_learned_is_used(hydra_sweep_runner, tmp_path):
     """TPE's later trials are better than its first, random ones."""
@@ -166,7 +168,7 @@ def test_a_small_space_is_gone_through_once(hydra_sweep_runner, tmp_path, engine
 
 
 @pytest.mark.usefixtures("hydra_restore_singletons")
-@pytest.mark.parametrize("engine", ["tpe", "random", "gp", "qmc", "nsga2"])
+@pytest.mark.parametrize("engine", ["tpe", *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW)])
 def test_the_same_seed_proposes_the_same_in_any_process(hydra_sweep_runner, tmp_path, engine):
     """Interrupted by Ctrl-C at two places, a search is what it would have been."""
     seen = {"whole": [], "parts": []}
