@@ -71,7 +71,7 @@ def test_a_table_is_redrawn_in_place():
     assert "9 of 10 trials, 1 pruned, about" in screen
     table_lines = screen[screen.index("trial  val/loss") :].splitlines()
     assert [line.split()[0] for line in table_lines[2:7]] == ["2", "3", "4", "5", "6"]
-    assert "optim.lr=0.25" in table_lines[-1]
+    assert "lr=0.25" in table_lines[-1]
     assert "running" in table_lines[-1]
     table.close()
     assert "trial  val/loss" not in terminal.screen()
