@@ -119,7 +119,7 @@ class LiveTable:
         self._wipe()
         size = shutil.get_terminal_size((100, 24))
         lines = [_cut(line, size.columns) for line in self._screen()][: size.lines - 1]
-        lines = [f"{_BOLD}{lines[0]}{_PLAIN}", *lines[1:]]
+        lines = [lines[0], f"{_BOLD}{lines[1]}{_PLAIN}", *lines[2:]]
         self._stream.write("\n".join(lines) + "\n")
         self._stream.flush()
         self._num_lines = len(lines)
@@ -130,18 +130,20 @@ class LiveTable:
         rows = [self._cells(row, "best" if place == 0 else str(place + 1)) for place, row in enumerate(best)]
         rows += [self._cells(row, "last") for row in last if row not in best]
         rows += [
-            [number, *(None for _ in self._objectives), _settings(params) or "–", None, "running"]
+            [number, *(None for _ in self._objectives), None, "running", _settings(_short_keys(params)) or "–"]
             for number, params in self._running.items()
         ]
-        head = ["trial", *self._objectives, "values", "seconds", ""]
+        # What is longest comes last: a narrow terminal cuts it.
+        head = ["trial", *self._objectives, "seconds", "", "values"]
         return ["", self._progress(), *(format_table(head, rows).splitlines() if rows else [])]
 
     def _cells(self, row: Mapping[str, Any], place: str) -> list[object]:
         seconds = row.get("seconds")
-        note = place if row["state"] == "completed" else note_of(row)
+        note = place if row["state"] == "completed" else row["state"]
+        why = "" if row["state"] == "completed" else f"  {note_of(row)}"
         numbers = [value if is_number(value) else None for value in row["values"]]
-        return [row["number"], *numbers, _settings(row.get("params") or {}) or "–",
-                round(seconds, 1) if is_number(seconds) else None, note]  # fmt: skip
+        values = _settings(_short_keys(row.get("params") or {})) or "–"
+        return [row["number"], *numbers, round(seconds, 1) if is_number(seconds) else None, note, f"{values}{why}"]
 
     def _progress(self) -> str:
         counts = {state: sum(row["state"] == state for row in self._ended) for state in ("pruned", "failed")}
@@ -215,6 +217,12 @@ class _Above(io.TextIOBase):
 def _settings(params: Mapping[str, Any]) -> str:
     shown = {key: float(f"{value:.4g}") if isinstance(value, float) else value for key, value in params.items()}
     return " ".join(override_text(key, value) for key, value in shown.items())
+
+
+def _short_keys(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Name each parameter by the last part of its key, where that is enough to tell them apart."""
+    names = [key.rpartition(".")[2] for key in params]
+    return {name if names.count(name) == 1 else key: params[key] for name, key in zip(names, params, strict=True)}
 
 
 def _bar(done: int, total: int | None, width: int = 20) -> str:

@@ -143,3 +143,24 @@ def test_an_ambiguous_list_without_m_is_explained(cli):
     answer = cli("train", "optim.lr=1e-3,3e-3")
     assert answer.code == 2
     assert "add -m to sweep over them, or write a list as optim.lr=[1e-3,3e-3]" in answer.err
+
+
+def test_a_sweep_that_is_interrupted_says_so(tree, tmp_path, cli, monkeypatch):
+    from dogbreed.fit import run
+
+    fit, calls = run._fit, []
+
+    def interrupted(*arguments, **options):
+        calls.append(1)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return fit(*arguments, **options)
+
+    monkeypatch.setattr(run, "_fit", interrupted)
+    answer, sweep = sweep_of(tree, tmp_path, cli, "seed=1,2,3", "report=true")
+    assert answer.code == 130
+    assert sweep["state"] == "interrupted"
+    assert [one["state"] for one in sweep["trials"]] == ["completed", "interrupted"]
+    assert sweep["best"] == 0
+    # The page was written after the first trial, when the sweep was still going on.
+    assert 'http-equiv="refresh"' in (tmp_path / "s" / "sweep.html").read_text()
