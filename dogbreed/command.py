@@ -114,7 +114,8 @@ def run_hydra_command(
         def guarded(cfg: DictConfig) -> Any:
             nonlocal num_trials, num_failed
             is_trial = HydraConfig.get().mode == RunMode.MULTIRUN
-            num_trials += is_trial
+            # A search has trials of other workers and of earlier times, too: its end looks at all of them.
+            num_trials += is_trial and HydraConfig.get().runtime.choices.get("hydra/sweeper") != "dogbreed"
             try:
                 return task(cfg)
             except Exception as error:  # noqa: BLE001 -- carried past Hydra's report; a run's is raised again below
