@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+import sqlite3
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -52,6 +54,7 @@ class StudyPlan:
         modes: ``max`` or ``min`` for each.
         config: Hash of the configuration that all its trials share.
         default: Values of the first trial; None: the engine's.
+        is_own_file: The database is the file in the sweep's folder.
     """
 
     storage: str
@@ -65,6 +68,7 @@ class StudyPlan:
     modes: Sequence[str]
     config: str
     default: Mapping[str, Value] | None
+    is_own_file: bool = False
 
     @property
     def about(self) -> dict[str, Any]:
@@ -121,26 +125,32 @@ def shown(address: str) -> str:
         return address
 
 
-def open_storage(address: str) -> RDBStorage:
+def open_storage(address: str, *, is_own: bool = False) -> RDBStorage:
     """Open a database, made if it is a file that is not there.
 
     Args:
         address: As SQLAlchemy has it: ``sqlite:///FILE``, ``postgresql://USER@HOST/NAME``.
+        is_own: It is the file in a sweep's folder, which only processes of this machine use.
 
     Raises:
         UserError: it cannot be reached, or its driver is missing.
     """
     from optuna.exceptions import StorageInternalError
     from optuna.storages import RDBStorage
+    from sqlalchemy import event
     from sqlalchemy.exc import SQLAlchemyError
 
     is_file = address.startswith("sqlite")
     patience = {"timeout": SQLITE_WAIT_S} if is_file else {"connect_timeout": 10}
     connect_args = patience if is_file or address.startswith(("postgresql", "mysql")) else {}
     if is_file:
-        _make_parent(address)
+        _prepare_file(address, is_own=is_own)
     try:
-        return RDBStorage(address, engine_kwargs={"connect_args": connect_args, "pool_pre_ping": not is_file})
+        storage = RDBStorage(address, engine_kwargs={"connect_args": connect_args, "pool_pre_ping": not is_file})
+        if is_file:
+            event.listen(storage.engine, "connect", _hurry)
+            storage.engine.dispose()  # connections made before do not know it
+        return storage
     except ImportError as error:
         driver = {"postgresql": "psycopg2-binary", "mysql": "mysqlclient"}.get(address.partition(":")[0], "its driver")
         msg = f"hydra.sweeper.storage={shown(address)} needs a driver ({_first_line(error)}): pip install {driver}."
@@ -168,7 +178,7 @@ def open_study(plan: StudyPlan) -> Study:
     sampler, pruner = plan.build_sampler(), build_pruner(plan.pruner)
     if plan.engine == GRID:
         _check_grid(plan.space)
-    storage = open_storage(plan.storage)
+    storage = open_storage(plan.storage, is_own=plan.is_own_file)
     directions = [StudyDirection.MAXIMIZE if mode == "max" else StudyDirection.MINIMIZE for mode in plan.modes]
     try:
         study = optuna.create_study(
@@ -279,16 +289,26 @@ def _check_grid(space: Space) -> None:
         raise UserError(msg)
 
 
-def _make_parent(address: str) -> None:
+def _prepare_file(address: str, *, is_own: bool) -> None:
+    """Make the folder of a database's file, and set how it is written; what is wrong is said when it is opened."""
     from sqlalchemy.engine import make_url
     from sqlalchemy.exc import ArgumentError
 
-    try:
+    with suppress(ArgumentError, ValueError, OSError, sqlite3.Error):
         file = make_url(address).database
-        if file and file != ":memory:":
-            Path(file).parent.mkdir(parents=True, exist_ok=True)
-    except (ArgumentError, ValueError, OSError):
-        return  # opening it says what is wrong
+        if not file or file == ":memory:":
+            return
+        Path(file).parent.mkdir(parents=True, exist_ok=True)
+        if is_own:
+            # A trial is twenty small steps; each would wait for the disk. Machines that share a file cannot have this.
+            with closing(sqlite3.connect(file, timeout=SQLITE_WAIT_S)) as connection:
+                connection.execute("PRAGMA journal_mode=WAL")
+
+
+def _hurry(connection: sqlite3.Connection, _: object) -> None:
+    """Leave it to the system when to write a log that is safe without waiting: only a power failure loses its end."""
+    if connection.execute("PRAGMA journal_mode").fetchone() == ("wal",):
+        connection.execute("PRAGMA synchronous=NORMAL")
 
 
 def _first_line(error: BaseException) -> str:
