@@ -111,13 +111,14 @@ def _hold_in_database(engine: Engine, kind: str, name: str) -> Any:
         take, free = "SELECT GET_LOCK(:key, -1)", "SELECT RELEASE_LOCK(:key)"
 
     def give_back() -> None:
-        try:
-            connection.execute(text(free), {"key": key})
-        except BaseException:
-            connection.invalidate()  # closed, the server frees the lock: it must not go back to the pool with it
-            raise
-        finally:
-            connection.close()
+        with suppress(SQLAlchemyError):
+            try:
+                connection.execute(text(free), {"key": key})
+            except BaseException:
+                connection.invalidate()  # closed, the server frees the lock: it must not go back to the pool with it
+                raise
+            finally:
+                connection.close()
 
     # Of its own: the server frees the lock when this connection ends, however it ends.
     connection = engine.connect().execution_options(isolation_level="AUTOCOMMIT")
@@ -130,11 +131,7 @@ def _hold_in_database(engine: Engine, kind: str, name: str) -> Any:
         connection.close()
         raise
 
-    def quietly() -> None:
-        with suppress(SQLAlchemyError):
-            give_back()
-
-    return quietly
+    return give_back
 
 
 def _backend(study: Study) -> Any:
