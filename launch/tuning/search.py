@@ -1,4 +1,4 @@
-"""What a tuning job searches: the sweep's parameters and the ranges of a command line, held against the configuration."""
+"""What a tuning job searches: the sweep's parameters and the command line's ranges, held against the configuration."""
 
 from __future__ import annotations
 
@@ -244,7 +244,8 @@ def _refuse_shared(space: Space) -> None:
 
 def _check_metric(name: str) -> None:
     if name.startswith("test/"):
-        msg = f"objective={name}: what searches must not see the test split; use objective={name.replace('test/', 'val/')}."
+        other = name.replace("test/", "val/")
+        msg = f"objective={name}: what searches must not see the test split; use objective={other}."
         raise UserError(msg)
     known = [metric for metric in METRICS if not metric.startswith("test/") and metric != "epoch"]
     if name not in known:

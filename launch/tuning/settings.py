@@ -139,7 +139,7 @@ def _max_jobs(asked: int | str, strategy: str, space: Space, sweeper: Mapping[st
     grid(space)  # refuses intervals
     size = math.prod(len(parameter.values) for parameter in space.values() if isinstance(parameter, Choice))
     if asked not in ("auto", size):
-        msg = f"max_jobs={asked}: strategy=grid runs all {size} combinations; leave max_jobs out, or use another strategy."
+        msg = f"max_jobs={asked}: strategy=grid runs all {size} combinations; leave it out, or use another strategy."
         raise UserError(msg)
     return size
 
