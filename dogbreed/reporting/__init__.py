@@ -3,5 +3,6 @@
 from dogbreed.reporting.aside import write_aside
 from dogbreed.reporting.comparison import holds_sweep, write_comparison
 from dogbreed.reporting.page import write_report
+from dogbreed.reporting.sweep import write_sweep_page
 
-__all__ = ["holds_sweep", "write_aside", "write_comparison", "write_report"]
+__all__ = ["holds_sweep", "write_aside", "write_comparison", "write_report", "write_sweep_page"]

@@ -5,7 +5,9 @@ import json
 import pytest
 from helpers import QUICK
 
-from dogbreed.sweeps.record import collect_trials, rank_trials, sweep_table, write_sweep
+from dogbreed.sweeps.ranking import rank_trials
+from dogbreed.sweeps.record import collect_trials, write_sweep
+from dogbreed.sweeps.table import sweep_table
 
 
 def trial(number, value, state="completed", **more):
@@ -32,7 +34,7 @@ def test_the_table_shows_what_tells_trials_apart():
     ]
     table = sweep_table({"trials": trials, "objective": ["val/acc_top1"], "objective_mode": "max"})
     assert "seed=1" not in table
-    assert table.splitlines()[2].split() == ["0", "model=a", "0.5", "1", "completed"]
+    assert table.splitlines()[2].split() == ["0", "0.5", "model=a", "1", "completed"]
     assert table.splitlines()[3].endswith("completed; rules: dead_relu, overfit")
     assert "failed: No room." in table.splitlines()[4]
     alone = sweep_table({"trials": trials[:1], "objective": ["val/acc_top1"], "objective_mode": "max"})
@@ -59,7 +61,7 @@ def test_a_sweep_that_was_killed_can_be_read(tmp_path):
 
 
 def test_a_sweep_without_one_good_trial_has_no_best(tmp_path):
-    sweep = write_sweep(tmp_path, engine="basic", search_space=[], objectives=["val/loss"], mode="min")
+    sweep = write_sweep(tmp_path, engine="basic", search_space=[], objectives=["val/loss"], modes=["min"])
     assert sweep["best"] is None
     assert json.loads((tmp_path / "sweep.json").read_text()) == sweep
 
@@ -74,7 +76,8 @@ def test_a_failed_trial_is_a_row_not_the_end(tree, tmp_path, cli):
     assert answer.code == 0, answer.err
     states = ["failed", "completed", "completed", "failed", "failed", "failed"]
     assert [one["state"] for one in sweep["trials"]] == states
-    assert set(sweep) == {"engine", "search_space", "objective", "objective_mode", "trials", "best"}
+    assert sweep["state"] == "completed"
+    assert sweep["params"] == {"data.batch_size": "8,99", "optim.lr": "-1,1e-6,1e-2"}
     assert sweep["engine"] == "basic"
     assert "optim.lr=-1,1e-6,1e-2" in sweep["search_space"]
     assert sweep["objective"] == ["val/acc_top1"]
@@ -84,12 +87,16 @@ def test_a_failed_trial_is_a_row_not_the_end(tree, tmp_path, cli):
     assert "lr=-1" in first["error"]
     done = sweep["trials"][2]
     assert {"optim.lr=0.01", "data.batch_size=8"} <= set(done["overrides"])
+    assert done["params"] == {"data.batch_size": 8, "optim.lr": 0.01}
     metrics = json.loads((tmp_path / "s" / done["run_folder"] / "metrics.json").read_text())
     assert done["values"] == [metrics["val/acc_top1"]]
     assert not any(key.startswith("test/") for key in metrics)
     # One table at the end, the best first.
-    table = answer.out[answer.out.rindex("trial  overrides") :]
-    assert table.splitlines()[2].split()[:3] == ["2", "data.batch_size=8", "optim.lr=0.01"]
+    table = answer.out[answer.out.rindex("trial  val/acc_top1") :]
+    assert table.splitlines()[0].split() == ["trial", "val/acc_top1", "data.batch_size", "optim.lr", "seconds", "state"]
+    assert table.splitlines()[2].split()[2:4] == ["8", "0.01"]
+    assert "best    trial 2, val/acc_top1 " in table
+    assert f"train   python -m dogbreed.train from_sweep={tmp_path / 's'}" in table
     assert table.count("failed: ") == 4
     assert answer.err.count("Error: ") == 4
     assert "Traceback" not in answer.err
