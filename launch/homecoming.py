@@ -30,6 +30,7 @@ def bring_home(
     say: Callable[[str], None],
     *,
     is_everything: bool = False,
+    is_again: bool = False,
 ) -> Fetched:
     """Bring home what a job has written; of one that failed or runs, what there is.
 
@@ -40,6 +41,7 @@ def bring_home(
         folder: Its run folder, or that of the tuning job.
         say: Told what is being done.
         is_everything: Of a tuning job, also models and checkpoints of those that are not the best.
+        is_again: Of a tuning job, also what was fetched already.
 
     Raises:
         UserError: as `fetch`.
@@ -50,6 +52,7 @@ def bring_home(
     if not record.is_tuning:
         return fetch(store, state.description, folder, say)
     from launch.aws.training_jobs import TrainingJobs
-    from launch.tuning.fetch import fetch_trials
+    from launch.tuning.fetch import Which, fetch_trials
 
-    return fetch_trials(store, TrainingJobs(aws), record, state, folder, say, is_everything=is_everything)
+    which = Which(is_everything=is_everything, is_again=is_again)
+    return fetch_trials(store, TrainingJobs(aws), record, state, folder, say, which)

@@ -227,7 +227,7 @@ def check_cap(cost: Cost, max_cost_usd: float | None) -> None:
     if cost.usd > max_cost_usd:
         what, fewer = ("the jobs", " or max_jobs") if cost.num_jobs > 1 else ("the job", "")
         msg = (
-            f"launch.max_cost_usd={max_cost_usd:g}: {what} could cost {cost.describe()}. Lower launch.max_run_s{fewer}, "
-            "or raise the limit."
+            f"launch.max_cost_usd={max_cost_usd:g}: {what} could cost {cost.describe()}. Lower "
+            f"launch.max_run_s{fewer}, or raise the limit."
         )
         raise UserError(msg)

@@ -83,8 +83,8 @@ def _refuse_long_name(name: str | None) -> None:
     room = MAX_TUNING_NAME - len("-mmdd-HHMMSS-abcd")
     if name and len(name) > room:
         msg = (
-            f"launch.name={name} has {len(name)} characters; a tuning job's name has at most {MAX_TUNING_NAME}, the time "
-            f"among them: give at most {room}."
+            f"launch.name={name} has {len(name)} characters; a tuning job's name has at most {MAX_TUNING_NAME}, "
+            f"the time among them: give at most {room}."
         )
         raise UserError(msg)
 

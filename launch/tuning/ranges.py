@@ -2,8 +2,8 @@
 
 https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_ParameterRanges.html
 
-Values of lists travel as overrides do (`launch.overrides`), so that a child composes with the very value: ``32`` stays a
-number, ``'32'`` a text, ``null`` null.
+Values of lists travel as overrides do (`launch.overrides`), so that a child composes with the very value: ``32`` stays
+a number, ``'32'`` a text, ``null`` null.
 """
 
 from __future__ import annotations
@@ -145,8 +145,8 @@ def _consecutive(choice: Choice) -> tuple[int, int] | None:
 def _texts(key: str, choice: Choice) -> list[str]:
     if len(choice.values) > MAX_VALUES:
         msg = (
-            f"The range of {key} has {len(choice.values)} values, and a tuning job takes lists of at most {MAX_VALUES}: "
-            "use interval(…), or int(interval(…)) for whole numbers."
+            f"The range of {key} has {len(choice.values)} values, and a tuning job takes lists of at most "
+            f"{MAX_VALUES}: use interval(…), or int(interval(…)) for whole numbers."
         )
         raise UserError(msg)
     texts = [encode(value_text(value)) for value in choice.values]

@@ -73,7 +73,7 @@ TUNING_LIMITS = _limits()
 def tuning_job(
     training: Mapping[str, Any], search: Search, *, seed: int | None, max_epochs: int | None
 ) -> dict[str, Any]:
-    """Put a CreateHyperParameterTuningJob request together: its children are the training job, but for what is searched.
+    """Put a CreateHyperParameterTuningJob request together: its jobs are the training job, but for what is searched.
 
     Args:
         training: CreateTrainingJob's request (`launch.request`), whose name becomes the tuning job's.

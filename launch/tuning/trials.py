@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 from dogbreed.sweeps.space import Value, value_text
-from dogbreed.tables import format_table
 from launch.protocols import JobState, own_reason
 from launch.tuning.ranges import read_value
 
@@ -82,25 +81,6 @@ def ranked(trials: Sequence[Trial], mode: str) -> list[Trial]:
     return sorted(trials, key=lambda trial: (trial.value is None, sign * (trial.value or 0.0), trial.number))
 
 
-def ranking_table(state: JobState, usd_a_second: float | None) -> str:
-    """Format the trials as one table, the best first.
-
-    Args:
-        state: Of the tuning job.
-        usd_a_second: The most that a job costs; None if no price is known.
-    """
-    metric, mode = objective_of(state)
-    trials = ranked(trials_of(state), mode)
-    keys = list(dict.fromkeys(key for trial in trials for key in trial.params))
-    rows = []
-    for trial in trials:
-        usd = None if usd_a_second is None or trial.seconds is None else usd_a_second * trial.seconds
-        values = [_cell(trial.params.get(key)) if key in trial.params else None for key in keys]
-        what = trial.status + (f": {trial.reason}" if trial.reason else "")
-        rows.append([trial.number, trial.value, trial.seconds, usd, *values, trial.job, what])
-    return format_table(["trial", metric, "seconds", "USD ≤", *keys, "job", "status"], rows)
-
-
 def _trial(row: Mapping[str, Any], place: int, metric: str) -> Trial:
     name = str(row["TrainingJobName"])
     numbered = _NUMBER.search(name)
@@ -124,7 +104,3 @@ def _trial(row: Mapping[str, Any], place: int, metric: str) -> Trial:
 
 def _short(value: Value) -> Value:
     return float(f"{value:.4g}") if isinstance(value, float) else value
-
-
-def _cell(value: Value) -> object:
-    return value if isinstance(value, float) else value_text(value)
