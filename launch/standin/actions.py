@@ -7,7 +7,7 @@ which takes a name twice; ListTrainingJobs, which neither sorts nor counts pages
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from flask import Flask

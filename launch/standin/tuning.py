@@ -153,7 +153,6 @@ class TuningJob(HyperParameterTuningJob):
         """DescribeHyperParameterTuningJob's answer, under the name by which moto asks."""
         return self.describe()
 
-    @property
     def summary(self) -> dict[str, Any]:
         """An entry of ListHyperParameterTuningJobs."""
         told = self.describe()
@@ -244,15 +243,15 @@ class Tuner:
     def _is_settled(self) -> bool:
         """Say whether the tuning job has found what it was to find, or has no more time."""
         criteria = self._tuning.hyper_parameter_tuning_job_config.get("TuningJobCompletionCriteria") or {}
-        ended = [job for job in self._tuning.children if job.is_over]
-        values = [self._tuning.sign * (self._tuning.value_of(job) or -math.inf) for job in ended]
+        values = [self._tuning.value_of(job) for job in self._tuning.children if job.is_over]
+        good = [-math.inf if value is None else self._tuning.sign * value for value in values]
         target = criteria.get("TargetObjectiveMetricValue")
-        if target is not None and values and max(values) >= self._tuning.sign * target:
-            return True
-        patience = (criteria.get("BestObjectiveNotImproving") or {}).get("MaxNumberOfTrainingJobsNotImproving")
-        if patience and values and len(values) - 1 - values.index(max(values)) >= patience:
-            return True
-        return time.monotonic() > self._deadline
+        patience: int | None = (criteria.get("BestObjectiveNotImproving") or {}).get(
+            "MaxNumberOfTrainingJobsNotImproving"
+        )
+        has_target = target is not None and bool(good) and max(good) >= self._tuning.sign * target
+        has_stalled = patience is not None and bool(good) and len(good) - 1 - good.index(max(good)) >= patience
+        return has_target or has_stalled or time.monotonic() > self._deadline
 
     def _stop_early(self, running: list[TrainingJob]) -> None:
         config = self._tuning.hyper_parameter_tuning_job_config
@@ -283,7 +282,7 @@ def chosen_values(config: Mapping[str, Any], name: str) -> Iterator[dict[str, st
         for values in itertools.product(*lists.values()):
             yield dict(zip(lists, values, strict=True))
         return
-    dice = random.Random(config.get("RandomSeed", name))  # noqa: S311 -- chance, not secrecy
+    dice = random.Random(config.get("RandomSeed", name))
     while True:
         chosen = {key: dice.choice(values) for key, values in lists.items()}
         for row in ranges.get("ContinuousParameterRanges") or ():

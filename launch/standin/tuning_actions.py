@@ -69,7 +69,7 @@ class TuningActions(SageMakerResponse):
         """List tuning jobs: filtered, then sorted, then a page of them."""
         params = self._get_params()
         rows = [
-            tuning.summary
+            tuning.summary()
             for tuning in list(self._tuning_jobs.values())
             if (params.get("NameContains") or "") in tuning.name
             and params.get("StatusEquals") in (None, tuning.hyper_parameter_tuning_job_status)

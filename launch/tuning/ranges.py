@@ -102,7 +102,8 @@ def read_value(key: str, text: str) -> Value:
         >>> [read_value("key", text) for text in ('"32"', "32", '"resnet50"', "1.0E-4", '"null"')]
         [32, 32, 'resnet50', 0.0001, None]
     """
-    parameter = parse_parameter(key, decode(text) or "null")
+    decoded = decode(text)
+    parameter = parse_parameter(key, "null" if decoded is None else decoded)
     if not isinstance(parameter, Choice) or len(parameter.values) != 1:
         msg = f"{key}={text} is no single value."
         raise UserError(msg)

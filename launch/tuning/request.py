@@ -100,7 +100,7 @@ def tuning_job(
                 **({"MaxRuntimeInSeconds": settings.max_runtime_s} if settings.max_runtime_s else {}),
             },
             "ParameterRanges": to_ranges(search.space, is_grid=settings.strategy == "grid"),
-            "TrainingJobEarlyStoppingType": "Auto" if settings.early_stopping else "Off",
+            "TrainingJobEarlyStoppingType": "Auto" if settings.stop_early else "Off",
             **_completion(search),
             **({"RandomSeed": seed} if seed is not None else {}),
         },

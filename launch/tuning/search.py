@@ -87,7 +87,7 @@ def take_ranges(arguments: Sequence[str]) -> tuple[list[str], dict[str, str]]:
         The other arguments, and texts of ranges by key. Of a key that is given twice the last one counts.
 
     Raises:
-        UserError: ``-m`` is among them.
+        UserError: ``-m`` is among them, or what means something else here.
 
     Example:
         >>> take_ranges(["launch=a10g", "optim.lr=interval(0.1, 1)", "seed=1,2", "seed=3"])
@@ -102,6 +102,9 @@ def take_ranges(arguments: Sequence[str]) -> tuple[list[str], dict[str, str]]:
     for argument in arguments:
         if argument in ("-m", "--multirun"):
             msg = "-m is for sweeps that this machine runs; a tuning job is SageMaker's: leave it out."
+            raise UserError(msg)
+        if argument in ("early_stopping=true", "early_stopping=false"):
+            msg = f"{argument}: early_stopping=default is a run's own; what SageMaker ends is stop_early=true."
             raise UserError(msg)
         try:
             override = None if argument.startswith("-") else parser.parse_override(argument)

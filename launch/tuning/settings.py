@@ -35,7 +35,7 @@ class TuneSettings:
         strategy: One of `STRATEGIES`.
         max_jobs: Training jobs in all, >= 1; of a grid the number of its combinations.
         max_parallel: At a time, 1..100, at most ``max_jobs``.
-        early_stopping: SageMaker ends jobs that promise nothing.
+        stop_early: SageMaker ends jobs that promise nothing.
         warm_start: Names of tuning jobs whose results it begins with, at most 5.
         warm_start_type: One of `WARM_STARTS`.
         max_runtime_s: The tuning job ends after so many seconds, 120..2,592,000; None for no limit.
@@ -49,7 +49,7 @@ class TuneSettings:
     strategy: str = "bayesian"
     max_jobs: int = DEFAULT_JOBS
     max_parallel: int = 1
-    early_stopping: bool = False
+    stop_early: bool = False
     warm_start: tuple[str, ...] = ()
     warm_start_type: str = "identical"
     max_runtime_s: int | None = None
@@ -80,8 +80,8 @@ class TuneSettings:
         if self.max_parallel > self.max_jobs:
             msg = f"max_parallel={self.max_parallel} is more than max_jobs={self.max_jobs}: lower it."
             raise UserError(msg)
-        if self.strategy == "hyperband" and self.early_stopping:
-            msg = "early_stopping=true with strategy=hyperband, which stops jobs early by itself: leave it out."
+        if self.strategy == "hyperband" and self.stop_early:
+            msg = "stop_early=true with strategy=hyperband, which stops jobs early by itself: leave it out."
             raise UserError(msg)
         if self.stop_at is not None and not math.isfinite(self.stop_at):
             msg = f"stop_at={self.stop_at} must be a finite number."
@@ -125,7 +125,7 @@ class TuneSettings:
         parents = given["warm_start"] or ()
         parents = (parents,) if isinstance(parents, str) else tuple(parents)
         rest = {
-            key: given[key] for key in ("early_stopping", "warm_start_type", "max_runtime_s", "stop_at", "patience")
+            key: given[key] for key in ("stop_early", "warm_start_type", "max_runtime_s", "stop_at", "patience")
         }
         return cls(strategy, max_jobs, max_parallel, warm_start=parents, **rest)
 
@@ -153,7 +153,7 @@ def _check_kinds(given: Mapping[str, Any]) -> None:
         "stop_at": ((int, float, type(None)), "a number or null"),
         "strategy": ((str,), "a word"),
         "warm_start_type": ((str,), "a word"),
-        "early_stopping": ((bool,), "true or false"),
+        "stop_early": ((bool,), "true or false"),
         "warm_start": ((str, list, type(None)), "a tuning job's name, a list of them, or null"),
     }
     for key, (kind, words) in kinds.items():
