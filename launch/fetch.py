@@ -20,7 +20,9 @@ from launch.record import FILE_NAME
 # Beside what is fetched, until all of it is there.
 SCRATCH = ".fetch"
 DONE = "done.json"
-PARTS = ("run", "model", CHECKPOINTS)
+# The run folder's name in a job, which a trial's checkpoints have a folder of, too.
+RUN = "run"
+PARTS = (RUN, "model", CHECKPOINTS)
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,7 @@ def fetch(
         scratch.mkdir(parents=True, exist_ok=True)
         visit = _Visit(store, description, run_dir, scratch, say)
         ways = {
-            "run": lambda: visit.artifacts("output", visit.place_output),
+            RUN: lambda: visit.artifacts("output", visit.place_output),
             "model": lambda: visit.artifacts("model", visit.place_model),
             CHECKPOINTS: visit.checkpoints,
         }
@@ -129,7 +131,7 @@ class _Visit:
             kept.add(".hydra")
         for path in _files(content):
             relative = path.relative_to(content)
-            inner = relative.relative_to("run") if relative.parts[0] == "run" else Path("output", relative)
+            inner = relative.relative_to(RUN) if relative.parts[0] == RUN else Path("output", relative)
             if inner.parts[0] in kept:
                 continue
             target = self._run_dir / inner
@@ -152,7 +154,7 @@ class _Visit:
         is_over = self._description["TrainingJobStatus"] in ("Completed", "Failed", "Stopped")
         prefix = self._key(config["S3Uri"]) + "/"
         if self._description.get("TuningJobArn"):  # the jobs of a tuning job share one place (launch.container.job)
-            prefix += f"{self._description['TrainingJobName']}/"
+            prefix += f"{self._description['TrainingJobName']}/{RUN}/"
         done = read_json(self._scratch / DONE) if is_over else {}
         found = False
         items = {item.key[len(prefix) :]: item for item in self._store.list(prefix)}

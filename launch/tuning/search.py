@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -87,7 +87,7 @@ def take_ranges(arguments: Sequence[str]) -> tuple[list[str], dict[str, str]]:
         The other arguments, and texts of ranges by key. Of a key that is given twice the last one counts.
 
     Raises:
-        UserError: ``-m`` is among them, or what means something else here.
+        UserError: ``-m`` is among them, a range of what all jobs share, or what means something else here.
 
     Example:
         >>> take_ranges(["launch=a10g", "optim.lr=interval(0.1, 1)", "seed=1,2", "seed=3"])
@@ -120,6 +120,7 @@ def take_ranges(arguments: Sequence[str]) -> tuple[list[str], dict[str, str]]:
         else:
             ranges.pop(key, None)
             kept.append(argument)
+    _refuse_shared(ranges)  # before Hydra complains of what is missing without them
     return kept, ranges
 
 
@@ -234,7 +235,7 @@ def _check_kind(cfg: DictConfig, key: str, parameter: Parameter) -> None:
         raise UserError(msg)
 
 
-def _refuse_shared(space: Space) -> None:
+def _refuse_shared(space: Iterable[str]) -> None:
     for key in space:
         for pattern, why in _SHARED.items():
             if re.match(pattern, key.lstrip("+~")):
