@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 # Values of these keys are file names, which may hold what Hydra's grammar gives a meaning to.
 _PATH_KEYS = re.compile(
-    r"(?:\+{0,2})(?:[\w.]*\.)?(?:root|cache|manifest|weights|folder|run|data_root|checkpoint_dir|resume)"
+    r"(?:\+{0,2})(?:[\w.]*\.)?(?:root|cache|manifest|weights|folder|run|data_root|checkpoint_dir|resume|from_sweep)"
 )
 
 
@@ -77,7 +77,10 @@ def _sigterm_interrupts() -> Iterator[None]:
 
 
 def run_hydra_command(
-    config_name: str, task: Callable[[DictConfig], Any], hydra_overrides: Sequence[str] = ()
+    config_name: str,
+    task: Callable[[DictConfig], Any],
+    hydra_overrides: Sequence[str] = (),
+    rewrite: Callable[[Sequence[str]], list[str]] = list,
 ) -> NoReturn:
     """Run a command that Hydra configures.
 
@@ -86,6 +89,7 @@ def run_hydra_command(
         task: Gets the composed configuration; returns the objective. In a sweep its
             exceptions are reported and a failed trial is a failed trial.
         hydra_overrides: Of Hydra's own settings, which this command has otherwise; what is typed comes after them.
+        rewrite: Gets the command line as typed, without the program's name; returns the one that is run.
     """
 
     def body() -> None:
@@ -119,7 +123,7 @@ def run_hydra_command(
                     failures.append(error)
                 return math.nan
 
-        sys.argv[1:] = [*hydra_overrides, *(quote_path(argument) for argument in sys.argv[1:])]
+        sys.argv[1:] = [*hydra_overrides, *(quote_path(argument) for argument in rewrite(sys.argv[1:]))]
         if not is_main():
             sys.argv[1:] = _as_other_rank(sys.argv[1:])
         try:

@@ -18,6 +18,10 @@ class FinalError(UserError):
     """What the same run would only come to again: it is not resumed of itself."""
 
 
+class LostError(FinalError):
+    """Training that came to nothing: in a search an answer like any other, about these values."""
+
+
 def nearest(name: str, options: Iterable[str], count: int = 3) -> list[str]:
     """Find the options that look most like ``name``.
 

@@ -2,6 +2,8 @@
 
 # How the run stands, and who is at work in it.
 RUN_JSON, RUN_LOCK = "run.json", "run.lock"
+# What it says of a run that is over and is not written over.
+FINISHED_STATES = ("completed", "pruned")
 # What was asked for, and what it came to.
 HYDRA_CONFIG, HYDRA_OVERRIDES, CONFIG_YAML = ".hydra/config.yaml", ".hydra/overrides.yaml", "config.yaml"
 CHECKPOINTS = "checkpoints"
@@ -23,6 +25,8 @@ SMDEBUG = "smdebug"
 # Pages, and what a sweep folder has of its own.
 REPORT_HTML, COMPARISON_HTML = "report.html", "comparison.html"
 SWEEP_JSON, SWEEP_HTML = "sweep.json", "sweep.html"
+# Of a search: what it is and how it stands, who is at work in it, and its study if that is a file.
+SEARCH_JSON, SEARCH_LOCK, STUDY_DB = "search.json", "search.lock", "study.db"
 
 # What a run writes, checkpoints aside, and may leave half when it is killed.
 WRITTEN = (

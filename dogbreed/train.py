@@ -15,7 +15,13 @@ if TYPE_CHECKING:
 
 def main() -> None:
     """Run the command line."""
-    run_hydra_command("train", train)
+    from dogbreed.sweeps.callback import note_interruption
+    from dogbreed.sweeps.winner import with_winner
+
+    try:
+        run_hydra_command("train", train, rewrite=with_winner)
+    finally:
+        note_interruption()
 
 
 def train(cfg: DictConfig) -> float | list[float]:

@@ -15,11 +15,15 @@ VERSION = 1
 # Keys that do not change what is learned: where things go, how often we look, how many help.
 _IRRELEVANT = (
     "diagnose",
+    "from_sweep",
     "hydra",
     "launch",
     "logger",
+    "origin",
     "report",
     "resume",
+    "sweep",
+    "trial",
     "checkpoint_dir",
     "checkpoint_every_s",
     "test_after_fit",

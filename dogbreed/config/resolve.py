@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from dogbreed.config.devices import check_devices, check_passes, local_devices, settle_devices
 from dogbreed.config.hardware import auto_precision, auto_workers, keeps_pixels
+from dogbreed.config.objectives import check_objectives, objective_mode
+from dogbreed.config.trials import ends_lost_trials
 from dogbreed.config.types import check_types
-from dogbreed.errors import UserError, did_you_mean
+from dogbreed.errors import UserError
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -40,6 +42,7 @@ AUTO_KEYS = frozenset(
         "data.num_views",
         "trainer.precision",
         "test_after_fit",
+        "diagnose.on_issue",
         "objective_mode",
     }
 )
@@ -53,15 +56,12 @@ KEY_TYPES = {
     "checkpoint_dir": str | None,
     "checkpoint_every_s": float | None,
     "resume": str,
+    "trial.storage": str | None,
+    "trial.study": str | None,
+    "trial.number": int | None,
+    "from_sweep": str | None,
     "optim.lr_per_256": float | None,
 }
-
-# What a run may be judged by. The test split is no part of it.
-OBJECTIVES = (
-    *(f"{split}/{name}" for split in ("val", "train") for name in ("acc_top1", "acc_top5", "f1_macro", "loss")),
-    "seconds",
-    "images_per_second",
-)
 
 # More views are more like new ones in every epoch, and each is a pass over the data set (docs/recipes.md).
 AUTO_VIEWS = 4
@@ -111,6 +111,7 @@ def resolve(cfg: DictConfig, *, is_trial: bool = False) -> tuple[DictConfig, dic
     _decide_lr(cfg, decide)
     _decide_views(cfg, decide)
     decide("test_after_fit", not is_trial)
+    decide("diagnose.on_issue", "prune" if is_trial and ends_lost_trials(cfg) else "log")
     decide("objective_mode", objective_mode(cfg))
     decide("trainer.precision", auto_precision(cfg.trainer.accelerator))
     decide(
@@ -122,26 +123,6 @@ def resolve(cfg: DictConfig, *, is_trial: bool = False) -> tuple[DictConfig, dic
     if portions:
         decided["data.micro_batch_size"] = portions
     return cfg, decided
-
-
-def objectives(cfg: DictConfig) -> list[str]:
-    """Return the metrics to go by; the first drives checkpoints.
-
-    Raises:
-        UserError: there is none.
-    """
-    names = [cfg.objective] if isinstance(cfg.objective, str) else list(cfg.objective)
-    if not names:
-        msg = "objective=[] names no metric: give one, objective=val/acc_top1."
-        raise UserError(msg)
-    return names
-
-
-def objective_mode(cfg: DictConfig) -> str:
-    """Return ``max`` or ``min``: whether more or less of the first objective is better."""
-    if cfg.objective_mode != "auto":
-        return str(cfg.objective_mode)
-    return "min" if objectives(cfg)[0].endswith(("loss", "seconds")) else "max"
 
 
 def check_present(cfg: DictConfig) -> None:
@@ -262,18 +243,8 @@ def _check_values(cfg: DictConfig) -> None:
         msg = f"trainer.accelerator={cfg.trainer.accelerator}, but torch finds no GPU here: use trainer=cpu."
         raise UserError(msg)
     check_devices(cfg)
-    for name in objectives(cfg):
-        if name not in OBJECTIVES:
-            leak = (
-                "tuning on the test split measures nothing any more"
-                if name.startswith("test/")
-                else "no run reports it"
-            )
-            msg = f"objective={name}: {leak}. {did_you_mean(name, OBJECTIVES)}"
-            raise UserError(msg)
-    if not objectives(cfg)[0].startswith("val/"):
-        msg = f"objective={objectives(cfg)[0]}: the first objective chooses the checkpoint and must be a val/ metric."
-        raise UserError(msg)
-    if cfg.objective_mode not in ("max", "min"):
-        msg = f"objective_mode={cfg.objective_mode} is unknown; use max or min."
+    check_objectives(cfg)
+    if cfg.get("from_sweep") and not cfg.get("origin"):
+        given = f"from_sweep={cfg.from_sweep}"
+        msg = f"{given} is for the command line, python -m dogbreed.train {given}."
         raise UserError(msg)

@@ -34,7 +34,7 @@ def build_callbacks(
         rules: `Rule`s by name, as for `Monitor`; None has nobody watch.
         every_n_steps: As `Monitor`.
         system_every_s: As `Monitor`.
-        on_issue: As `Monitor`.
+        on_issue: As `Monitor`; ``auto`` is decided by the configuration.
         profile: Write `Profiler`'s files into ``profile/``.
         profile_start_step: As `Profiler`.
         profile_num_steps: As `Profiler`.

@@ -6,12 +6,14 @@ import logging
 import threading
 from collections.abc import Iterable
 
-from dogbreed.diagnosis.observations import Observation
+from dogbreed.diagnosis.lost import has_learned, why_lost
+from dogbreed.diagnosis.observations import EpochEnd, Observation
 from dogbreed.diagnosis.panel import RulePanel
+from dogbreed.early_end import EarlyEnd
 from dogbreed.errors import UserError
 
 log = logging.getLogger(__name__)
-ACTIONS = ("log", "stop", "fail")
+ACTIONS = ("log", "prune", "stop", "fail")
 
 
 class Judge:
@@ -19,7 +21,8 @@ class Judge:
 
     Args:
         panel: The rules.
-        on_issue: ``log`` says it and goes on; ``stop`` ends training; ``fail`` ends the run.
+        on_issue: ``log`` says it and goes on; ``prune`` ends training that is lost, at the end of an epoch; ``stop``
+            ends any; ``fail`` ends the run.
 
     Raises:
         UserError: there is no such action.
@@ -32,12 +35,20 @@ class Judge:
         self.panel = panel
         self.on_issue = on_issue
         self.has_found = False
+        self.has_learned = False
         self._turn = threading.Lock()  # a thread shows what the sampler has seen while training hangs
 
     @property
     def wants_stop(self) -> bool:
         """Whether training is to end at the next step."""
         return self.has_found and self.on_issue == "stop"
+
+    def why_lost(self, epoch: EpochEnd) -> EarlyEnd | None:
+        """Say why training is to end with this epoch, if it is: ``prune`` is wanted, and the run is lost."""
+        self.has_learned |= bool(has_learned(epoch))
+        if self.on_issue != "prune" or self.has_learned or has_learned(epoch) is None:
+            return None
+        return why_lost(self.panel, epoch)
 
     def show(self, seen: Iterable[Observation]) -> list[str]:
         """Let the rules look.

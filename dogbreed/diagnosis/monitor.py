@@ -8,6 +8,7 @@ import signal
 import time
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from dogbreed.diagnosis.sampler import Moment, SystemSampler
 from dogbreed.diagnosis.statistics import Measured
 from dogbreed.diagnosis.steps import StepRecord
 from dogbreed.distributed import from_main, is_main
+from dogbreed.early_end import EarlyEnd
 from dogbreed.errors import UserError
 from dogbreed.files import write_csv
 from dogbreed.machine import num_cpus
@@ -48,8 +50,9 @@ class Monitor(Callback):
         rules: By the name that ``diagnosis.json`` gives them.
         every_n_steps: Longest time between two looks at tensors, >= 1; losses and times are those of every step.
         system_every_s: Seconds between two looks at the machine, > 0.
-        on_issue: ``log`` says what is wrong and goes on; ``stop`` ends training and measures the best weights;
-            ``fail`` ends the run with the sentence, which ends a sick trial of a sweep early.
+        on_issue: ``log`` says what is wrong and goes on; ``prune`` ends training that is lost (see
+            `dogbreed.diagnosis.lost`) with its epoch; ``stop`` ends it whatever is wrong and measures the best weights;
+            ``fail`` ends the run with the sentence.
         file: ``diagnosis.json``, beside which ``steps.csv`` and ``system.csv`` are written; None writes nothing.
 
     Raises:
@@ -71,6 +74,7 @@ class Monitor(Callback):
             msg = f"diagnose.system_every_s={system_every_s} must be above 0."
             raise UserError(msg)
         self.panel = RulePanel({name: rule for name, rule in rules.items() if rule is not None})
+        self.early_end: EarlyEnd | None = None
         self._judge = Judge(self.panel, on_issue)
         self._every_n_steps = every_n_steps
         self._system_every_s = system_every_s
@@ -160,21 +164,16 @@ class Monitor(Callback):
         confusion_KK = pl_module.val_metrics.total_confusion().numpy() if self._is_validated else None
         data = getattr(trainer, "datamodule", None)
         counts = data.index.class_counts("train") if isinstance(data, ImageDataModule) else ()
-        self._show(
-            trainer,
-            [
-                EpochEnd(
-                    trainer.global_step,
-                    trainer.current_epoch + 1,
-                    metrics,
-                    confusion_KK,
-                    pl_module.class_names,
-                    tuple(int(count) for count in counts),
-                )
-            ],
-        )
+        number, class_counts = trainer.current_epoch + 1, tuple(int(count) for count in counts)
+        epoch = EpochEnd(trainer.global_step, number, metrics, confusion_KK, pl_module.class_names, class_counts)
+        self._show(trainer, [epoch])
         self._write()
-        if from_main(lambda: self._judge.wants_stop):
+        wants_stop, end = from_main(lambda: (self._judge.wants_stop, self._judge.why_lost(epoch)))
+        if end and number != trainer.max_epochs and not trainer.should_stop:
+            self.early_end = end
+            if is_main():
+                log.warning("pruned  %s", end.reason)
+        if wants_stop or self.early_end:
             trainer.should_stop = True
 
     def on_validation_batch_end(
@@ -222,6 +221,7 @@ class Monitor(Callback):
             "rules": self.panel.state(),
             "steps": self._steps.state(),
             "system": self._system_rows(),
+            "lost": (self._judge.has_learned, asdict(self.early_end) if self.early_end else None),
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -229,6 +229,8 @@ class Monitor(Callback):
         self.panel.load_state(state_dict["rules"])
         self._earlier = state_dict["system"]
         self._steps.load_state(state_dict["steps"])
+        self._judge.has_learned, end = state_dict.get("lost", (False, None))
+        self.early_end = EarlyEnd(**end) if end else None
 
     def _is_time(self, step: int) -> bool:
         """Look at steps 1, 2, 4, 8 and so on, until they lie as far apart as they may."""
@@ -279,7 +281,7 @@ class Monitor(Callback):
             return
         with suppress(OSError):
             self._write()
-        if self._judge.on_issue != "log":
+        if self._judge.on_issue in ("stop", "fail"):  # the signal would end a search, not only its trial
             os.kill(os.getpid(), signal.SIGTERM)  # as a cluster would: save, and end
 
     def _end(self) -> None:

@@ -42,6 +42,8 @@ class Rule(ABC):
     # What to do about it; names the key to change.
     advice: ClassVar[str] = ""
     needs_gpu: ClassVar[bool] = False
+    # What it finds explains why a network learns nothing, if it does not (`dogbreed.diagnosis.lost`).
+    means_lost: ClassVar[bool] = False
 
     @abstractmethod
     def look(self, seen: Observation) -> Finding | None:

@@ -15,10 +15,11 @@ from dogbreed.distributed.collectives import (
     sum_over_ranks,
 )
 from dogbreed.distributed.connection import joined, shared_fate
-from dogbreed.distributed.failure import Failure, RankError, is_echo
+from dogbreed.distributed.failure import SENTENCES, Failure, RankError, is_echo
 from dogbreed.distributed.world import World, is_main, world
 
 __all__ = [
+    "SENTENCES",
     "Failure",
     "RankError",
     "World",

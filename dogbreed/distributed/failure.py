@@ -11,10 +11,14 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from dogbreed.distributed.world import world
-from dogbreed.errors import FinalError, UserError, sentence_of
+from dogbreed.errors import FinalError, LostError, UserError, sentence_of
 
 if TYPE_CHECKING:
     from torch.distributed import Store
+
+
+# The special ones first.
+SENTENCES = {"lost": LostError, "final": FinalError, "sentence": UserError}
 
 
 class RankError(Exception):
@@ -28,7 +32,7 @@ class Failure:
     Args:
         rank: Where it happened.
         kind: ``sentence`` for what the user can mend, ``final`` where trying again would not help,
-            ``traceback`` for our bugs, ``interrupted``.
+            ``lost`` where training came to nothing, ``traceback`` for our bugs, ``interrupted``.
         text: The error in one piece.
         details: Its traceback.
     """
@@ -45,7 +49,8 @@ class Failure:
         if isinstance(error, KeyboardInterrupt):
             return cls(rank, "interrupted", "interrupted")
         if isinstance(error, UserError):
-            return cls(rank, "final" if isinstance(error, FinalError) else "sentence", sentence_of(error))
+            kind = next(kind for kind, name in SENTENCES.items() if isinstance(error, name))
+            return cls(rank, kind, sentence_of(error))
         text = f"{type(error).__name__}: {sentence_of(error)}"
         return cls(rank, "traceback", text, "".join(traceback.format_exception(error)))
 
@@ -54,8 +59,8 @@ class Failure:
         error: BaseException
         if self.kind == "interrupted":
             error = KeyboardInterrupt()
-        elif self.kind in ("sentence", "final"):
-            error = {"sentence": UserError, "final": FinalError}[self.kind](self.text)
+        elif self.kind in SENTENCES:
+            error = SENTENCES[self.kind](self.text)
         else:
             error = RankError(f"rank {self.rank}: {self.text}")
             error.add_note(f"\nOn rank {self.rank}:\n{self.details}")

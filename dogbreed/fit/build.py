@@ -27,6 +27,7 @@ from dogbreed.fit.callbacks import OwnRandomness
 from dogbreed.fit.checkpoint_file import WholeCheckpointIO
 from dogbreed.fit.run_folder import RunFolder
 from dogbreed.nets.backbone import fetch_pretrained
+from dogbreed.nets.flops import count_parameters
 
 log = logging.getLogger(__name__)
 
@@ -115,7 +116,7 @@ def build(cfg: DictConfig) -> tuple[ImageDataModule, ImageClassifier]:
     data.preprocessing = classifier.preprocessing
     counts = " / ".join(f"{count} {split}" for split, count in data.index.counts().items())
     log.info("data    %d classes, %s pictures, %d px", len(data.class_names), counts, data.preprocessing.input_size_px)
-    num_parameters = sum(parameter.numel() for parameter in classifier.net.parameters())
+    num_parameters = count_parameters(classifier.net)
     beginning = cfg.model.weights or ("pretrained" if cfg.model.pretrained else "random")
     log.info("model   %s, %.1f M parameters, weights: %s", cfg.model.architecture, num_parameters / 1e6, beginning)
     log.info("recipe  %s: %s", classifier.finetune.mode, classifier.finetune.describe())
@@ -152,6 +153,8 @@ def build_trainer(
     loggers = [_build_logger(node, folder) for node in (cfg.logger or {}).values()]
     more = [instantiate(node) for node in (cfg.callbacks or {}).values()]
     more += instantiate(cfg.diagnose, folder=folder.path)
+    if cfg.get("trial"):
+        more += instantiate(cfg.trial)
     if cfg.ema:
         more.append(instantiate(cfg.ema))
     if cfg.early_stopping:

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from dogbreed.data.dataset import Batch
 from dogbreed.datamodule import ImageDataModule
-from dogbreed.errors import FinalError, shorten
+from dogbreed.errors import LostError, shorten
 
 # A rate so many times the one that `auto` means is the first to suspect.
 FAR_ABOVE = 3.0
@@ -101,13 +101,13 @@ class LossGuard(Callback):
                 f"{trainer.current_epoch + 1}): {self._suspects.cause(trainer.global_step)}. Checkpoints from before "
                 "are kept."
             )
-            raise FinalError(msg)
+            raise LostError(msg)
 
     def check(self, trainer: L.Trainer) -> None:
         """Look at the losses since the last look.
 
         Raises:
-            FinalError: one of them is not finite.
+            LostError: one of them is not finite.
         """
         unseen, self._unseen = self._unseen, []
         if not unseen:
@@ -120,7 +120,7 @@ class LossGuard(Callback):
                     f"The loss is {value} in step {step + 1} (epoch {trainer.current_epoch + 1}, batch {batch + 1}): "
                     f"{self._suspects.cause(step)}. {files}Checkpoints from before are kept."
                 )
-                raise FinalError(msg)
+                raise LostError(msg)
 
     @staticmethod
     def _files(trainer: L.Trainer, indices_B: Tensor | None) -> str:

@@ -76,14 +76,14 @@ def measure(classifier: ImageClassifier, data: ImageDataModule, *, with_test: bo
     return Outcome(valid, train, result_on("test") if with_test else None)
 
 
-def final_metrics(outcome: Outcome, record: EpochRecord, seconds: float) -> dict[str, float]:
+def final_metrics(outcome: Outcome, record: EpochRecord, seconds: float, num_parameters: int) -> dict[str, float]:
     """Put together what ``metrics.json`` holds."""
     metrics: dict[str, float] = {}
     for result in outcome.results:
         metrics |= result.named_metrics(outcome.temperature)
     if record.rows:
         metrics |= {key: value for key, value in record.rows[-1].items() if key.startswith("train/")}
-    return {**metrics, "seconds": seconds, **record.totals}
+    return {**metrics, "seconds": seconds, "num_parameters": num_parameters, **record.totals}
 
 
 def write_down(

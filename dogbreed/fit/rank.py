@@ -12,8 +12,9 @@ import socket
 import sys
 import threading
 import time
+from dataclasses import asdict
 
-from dogbreed.distributed import Failure, is_echo, is_main, joined, shared_fate, world
+from dogbreed.distributed import SENTENCES, Failure, is_echo, is_main, joined, shared_fate, world
 from dogbreed.fit.ranks import LOG_SOCKET, RUN, SUPERVISOR
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
@@ -42,9 +43,10 @@ def main() -> int:
         if not is_echo(error):
             failure.note(run_store)
         store.set(f"told_{world().rank}", "")
-        return {"interrupted": 130, "sentence": 2, "final": 2}.get(failure.kind, 1)
+        return {"interrupted": 130, **dict.fromkeys(SENTENCES, 2)}.get(failure.kind, 1)
     if is_main():
-        store.set("result", json.dumps({"metrics": result.metrics, "objective": result.objective}))
+        end = asdict(result.early_end) if result.early_end else None
+        store.set("result", json.dumps({"metrics": result.metrics, "objective": result.objective, "early_end": end}))
     return 0
 
 

@@ -27,6 +27,7 @@ from typing import IO, Any
 from torch.distributed import PrefixStore, Store, TCPStore
 
 from dogbreed.distributed import Failure, RankError
+from dogbreed.early_end import EarlyEnd
 from dogbreed.machine import num_cpus
 
 # Where a rank finds its supervisor and, rank 0, the way to log.
@@ -39,7 +40,7 @@ POLL_S = 0.05
 NUM_LAST_LINES = 20
 
 
-def supervise(task: Mapping[str, Any], num_ranks: int) -> tuple[dict[str, float], Any]:
+def supervise(task: Mapping[str, Any], num_ranks: int) -> tuple[dict[str, float], Any, EarlyEnd | None]:
     """Run a configuration on several devices of this machine.
 
     Args:
@@ -47,7 +48,7 @@ def supervise(task: Mapping[str, Any], num_ranks: int) -> tuple[dict[str, float]
         num_ranks: Processes to start, one a device.
 
     Returns:
-        Final metrics, and the objective's value or values.
+        Final metrics, the objective's value or values, and why the run has ended early, if it has.
 
     Raises:
         UserError: a rank's, as it was.
@@ -66,7 +67,8 @@ def supervise(task: Mapping[str, Any], num_ranks: int) -> tuple[dict[str, float]
         _wait(ranks, signals)
         _judge(ranks, store, is_interrupted=bool(signals))
     result = json.loads(store.get("result"))
-    return result["metrics"], result["objective"]
+    end = EarlyEnd(**result["early_end"]) if result["early_end"] else None
+    return result["metrics"], result["objective"], end
 
 
 class _Rank:

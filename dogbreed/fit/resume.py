@@ -20,7 +20,7 @@ from dogbreed.files import read_json
 from dogbreed.fit.fingerprint import Fingerprint, data_hash, fingerprint_of
 from dogbreed.fit.places import checkpoint_dir
 from dogbreed.lock import LockedError, RunLock
-from dogbreed.run_files import LAST, RUN_JSON, RUN_LOCK
+from dogbreed.run_files import FINISHED_STATES, LAST, RUN_JSON, RUN_LOCK
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -111,7 +111,7 @@ def _check_folder(folder: Path, config: DictConfig) -> None:
 def _named(folder: Path, config: DictConfig) -> Path:
     state = read_json(folder / RUN_JSON).get("state")
     if state not in UNFINISHED:
-        what = "holds a finished run" if state == "completed" else "holds no run"
+        what = "holds a finished run" if state in FINISHED_STATES else "holds no run"
         msg = f"resume={folder} {what}: name the folder of an interrupted one, or resume=auto."
         raise UserError(msg)
     _check_folder(folder, config)

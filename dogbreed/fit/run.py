@@ -22,10 +22,19 @@ from omegaconf import DictConfig, OmegaConf
 
 from dogbreed.allocator import keeping_freed_memory
 from dogbreed.classifier import ImageClassifier
-from dogbreed.config import auto_lr, check_present, local_devices, objectives, resolve
+from dogbreed.config import (
+    auto_lr,
+    check_present,
+    ends_lost_trials,
+    local_devices,
+    objectives,
+    resolve,
+    without_study,
+)
 from dogbreed.datamodule import ImageDataModule
 from dogbreed.distributed import copy_from_main_, from_main, is_main, joined, shared_fate, world
-from dogbreed.errors import UserError
+from dogbreed.early_end import LOST, EarlyEnd, early_end
+from dogbreed.errors import LostError, UserError
 from dogbreed.files import write_csv, write_text
 from dogbreed.fit.beginning import Beginning, admit, saying_how_to_go_on
 from dogbreed.fit.board import show_outcome
@@ -46,6 +55,7 @@ from dogbreed.fit.run_folder import RunFolder
 from dogbreed.fit.stop import StopSignals
 from dogbreed.machine import limit_threads
 from dogbreed.nets.features import has_separate_head
+from dogbreed.nets.flops import count_parameters
 
 log = logging.getLogger(__name__)
 
@@ -58,13 +68,15 @@ class RunResult:
         metrics: Final numbers by flat name: ``val/acc_top1``, ``test/loss``, ``seconds``, …
         objective: Value of the configuration's objective, or values for a list.
         run_dir: The run folder.
-        model_dir: The model folder in it, for `dogbreed.load_model`.
+        model_dir: The model folder in it, for `dogbreed.load_model`; not there where training came to nothing.
+        early_end: Why training has ended before its last epoch, where a pruner or a rule of diagnosis has ended it.
     """
 
     metrics: dict[str, float]
     objective: float | list[float]
     run_dir: Path
     model_dir: Path
+    early_end: EarlyEnd | None = None
 
 
 def fit_run(cfg: DictConfig, run_dir: str | Path, *, is_trial: bool = False) -> RunResult:
@@ -89,14 +101,29 @@ def fit_run(cfg: DictConfig, run_dir: str | Path, *, is_trial: bool = False) -> 
         stack.enter_context(saying_how_to_go_on(cfg, folder, is_trial=is_trial))
         stop = stack.enter_context(StopSignals())
         beginning = from_main(lambda: stack.enter_context(_beginning(cfg, folder, is_trial=is_trial)))
-        with shared_fate():
-            resolved, _ = from_main(lambda: resolve(cfg, is_trial=is_trial))
-            if local_devices(resolved) == 1 or world().is_started:
-                return run_in(cfg, run_dir, beginning, stop, is_trial=is_trial)
-            OmegaConf.resolve(cfg)  # ranks do not know Hydra's own values
-            task = {"cfg": cfg, "run_dir": run_dir, "is_trial": is_trial, "beginning": beginning}
-            metrics, objective = supervise(task, local_devices(resolved))
-            return RunResult(metrics, objective, folder.path, folder.model)
+        try:
+            with shared_fate():
+                result = _run(cfg, folder, beginning, stop, is_trial=is_trial)
+        except LostError as error:
+            # Ranks that torchrun has started free each other only by ending.
+            if not (is_trial and ends_lost_trials(cfg)) or world().is_started:
+                raise
+            log.warning("pruned  %s", error)
+            nothing: Any = math.nan if isinstance(cfg.objective, str) else [math.nan] * len(cfg.objective)
+            result = RunResult({}, nothing, folder.path, folder.model, EarlyEnd(str(error), LOST))
+        folder.pruned = result.early_end if is_trial else None
+        return result
+
+
+def _run(cfg: DictConfig, folder: RunFolder, beginning: Beginning, stop: StopSignals, *, is_trial: bool) -> RunResult:
+    """Do a run's work in as many processes as it wants."""
+    resolved, _ = from_main(lambda: resolve(cfg, is_trial=is_trial))
+    if local_devices(resolved) == 1 or world().is_started:
+        return run_in(cfg, folder.path, beginning, stop, is_trial=is_trial)
+    OmegaConf.resolve(cfg)  # ranks do not know Hydra's own values
+    task = {"cfg": cfg, "run_dir": folder.path, "is_trial": is_trial, "beginning": beginning}
+    metrics, objective, end = supervise(task, local_devices(resolved))
+    return RunResult(metrics, objective, folder.path, folder.model, end)
 
 
 def run_in(cfg: DictConfig, run_dir: Path, beginning: Beginning, stop: StopSignals, *, is_trial: bool) -> RunResult:
@@ -125,7 +152,7 @@ def run_in(cfg: DictConfig, run_dir: Path, beginning: Beginning, stop: StopSigna
     num_passes = 1 if trains_from_features else data.num_passes
     record = EpochRecord(folder.metrics_csv, data.batch_size // num_passes)
     if is_main():
-        write_text(folder.config_yaml, OmegaConf.to_yaml(cfg))
+        write_text(folder.config_yaml, OmegaConf.to_yaml(without_study(cfg)))
         write_csv(folder.splits_csv, data.index.rows())
     checkpoints = _build_checkpoints(cfg, folder, stop, beginning, num_passes)
     callbacks = build_callbacks(_build_guard(cfg), record, checkpoints)
@@ -138,23 +165,25 @@ def run_in(cfg: DictConfig, run_dir: Path, beginning: Beginning, stop: StopSigna
 
     def finish() -> dict[str, float]:
         seconds = checkpoints.earlier_s + time.perf_counter() - started
-        metrics = final_metrics(outcome, record, seconds)
+        metrics = final_metrics(outcome, record, seconds, count_parameters(classifier.net))
         show_outcome(trainer.loggers, outcome.results, metrics, data.class_names, trainer.global_step)
-        write_down(cfg, folder, classifier, data, outcome, metrics, record, best_epoch)
+        write_down(without_study(cfg), folder, classifier, data, outcome, metrics, record, best_epoch)
         folder.retire_checkpoint()
         report(folder, outcome, metrics, data.class_names)
         return metrics
 
     metrics = from_main(finish)
     values = [metrics.get(name, math.nan) for name in objectives(cfg)]
-    return RunResult(metrics, values[0] if isinstance(cfg.objective, str) else values, folder.path, folder.model)
+    objective = values[0] if isinstance(cfg.objective, str) else values
+    return RunResult(metrics, objective, folder.path, folder.model, early_end(trainer))
 
 
 @contextmanager
 def _beginning(cfg: DictConfig, folder: RunFolder, *, is_trial: bool) -> Iterator[Beginning]:
     fingerprint = fingerprint_of(cfg)
     admitted = partial(admit, cfg, folder, fingerprint)
-    with ExitStack() as afterwards, folder.occupied(fingerprint, admitted) as earlier:
+    origin = OmegaConf.to_container(cfg.origin) if cfg.get("origin") else None
+    with ExitStack() as afterwards, folder.occupied(fingerprint, admitted, origin) as earlier:
         # Only now that the folder is ours; it is written when run.json says how the run ended.
         afterwards.enter_context(writing_page(folder.path, is_wanted=cfg.report and not is_trial))
         yield Beginning(fingerprint, earlier)

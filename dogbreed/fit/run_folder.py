@@ -6,11 +6,13 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
 from dogbreed import run_files
+from dogbreed.early_end import EarlyEnd
 from dogbreed.errors import FinalError, UserError, sentence_of
 from dogbreed.files import disk_errors, read_json, remove_unfinished, write_json
 from dogbreed.lock import hold_folder, release_folder, take_lock
@@ -22,8 +24,8 @@ T = TypeVar("T")
 class RunFolder:
     """One run's files.
 
-    ``run.json`` says what became of the run: state (``running``, ``completed``,
-    ``failed``, ``interrupted``), times, the error's sentence, versions.
+    ``run.json`` says what became of the run: state (``running``, ``completed``, ``pruned``,
+    ``failed``, ``interrupted``), times, the error's sentence or the reason of an early end, versions.
 
     Args:
         path: The folder.
@@ -45,18 +47,24 @@ class RunFolder:
         self.thumbs = self.path / run_files.THUMBS
         self.config_yaml = self.path / run_files.CONFIG_YAML
         self.curves_png = self.path / run_files.CURVES_PNG
+        # Why a trial has ended early, to be said before `occupied` is left.
+        self.pruned: EarlyEnd | None = None
         self._state_json = self.path / run_files.RUN_JSON
         self._lock = self.path / run_files.RUN_LOCK
 
     @contextmanager
     def occupied(
-        self, fingerprint: tuple[str, str] | None = None, admit: Callable[[dict[str, Any]], T] | None = None
+        self,
+        fingerprint: tuple[str, str] | None = None,
+        admit: Callable[[dict[str, Any]], T] | None = None,
+        origin: Any = None,
     ) -> Iterator[T | None]:
         """Hold the folder, made if it is not there, for a run and record how the run ends.
 
         Args:
             fingerprint: What the run is, for ``run.json``.
             admit: Gets the ``run.json`` of before and may refuse; nothing is written until then.
+            origin: Where its values come from, for ``run.json``.
 
         Yields:
             What ``admit`` returns.
@@ -78,21 +86,21 @@ class RunFolder:
                 admitted = admit(self.state()) if admit else None
                 remove_unfinished(self.path, run_files.WRITTEN)
                 remove_unfinished(self.checkpoints, (run_files.BEST, run_files.LAST))
-                with self._recorded(fingerprint):
+                with self._recorded(fingerprint, origin):
                     yield admitted
             finally:
                 release_folder(shared)
                 lock.release()
 
     def _refuse_finished(self) -> None:
-        if self.state().get("state") == "completed":
+        if self.state().get("state") in run_files.FINISHED_STATES:
             msg = f"{self.path} holds a finished run: choose another folder (hydra.run.dir=DIR) or delete this one."
             raise UserError(msg)
 
     @contextmanager
-    def _recorded(self, fingerprint: tuple[str, str] | None) -> Iterator[None]:
+    def _recorded(self, fingerprint: tuple[str, str] | None, origin: Any = None) -> Iterator[None]:
         started = time.time()
-        about: dict[str, Any] = {"fingerprint": list(fingerprint) if fingerprint else None}
+        about: dict[str, Any] = {"fingerprint": list(fingerprint) if fingerprint else None, "origin": origin}
         self._record("running", started, **about)
         try:
             yield
@@ -104,7 +112,8 @@ class RunFolder:
             self._record_end("failed", started, error=sentence_of(error), is_resumable=is_resumable, **about)
             raise
         else:
-            self._record("completed", started, finished=time.time(), **about)
+            state, end = ("pruned", asdict(self.pruned)) if self.pruned else ("completed", {})
+            self._record(state, started, finished=time.time(), **about, **end)
 
     def _record_end(self, state: str, started: float, **details: Any) -> None:
         """Record an end that is an error already: one more, on a full disk, would hide it."""

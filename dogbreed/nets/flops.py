@@ -1,4 +1,4 @@
-"""How much arithmetic a training step takes, and how much a GPU could do."""
+"""How large a network is, how much arithmetic a training step takes, and how much a GPU could do."""
 
 from __future__ import annotations
 
@@ -25,6 +25,11 @@ PEAK_TFLOPS = {
     "T4": 65.0,
     "V100": 125.0,
 }
+
+
+def count_parameters(net: nn.Module) -> int:
+    """Count a network's parameters, frozen ones included."""
+    return sum(parameter.numel() for parameter in net.parameters())
 
 
 def peak_flops(device: torch.device, precision: str) -> float | None:

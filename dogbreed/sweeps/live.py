@@ -20,6 +20,9 @@ NUM_BEST, NUM_LAST = 5, 3
 _UP_AND_CLEAR = "\x1b[{}A\x1b[J"
 _BOLD, _PLAIN = "\x1b[1m", "\x1b[0m"
 
+# Hydra's own says at length what the table says in a line.
+_LAUNCHER_LOG = logging.getLogger("hydra._internal.core_plugins.basic_launcher")
+
 _is_quiet = False
 _table: LiveTable | None = None
 
@@ -164,7 +167,9 @@ def quiet_trials() -> Iterator[None]:
     """
     global _is_quiet  # noqa: PLW0603 -- there is one screen
     before = _is_quiet, sys.stdout, sys.stderr
+    level = _LAUNCHER_LOG.level
     _is_quiet = True
+    _LAUNCHER_LOG.setLevel(logging.WARNING)
     table = _table if _table and _table.is_redrawn else None
     if table:
         sys.stdout = _Above(table)
@@ -173,6 +178,7 @@ def quiet_trials() -> Iterator[None]:
         yield
     finally:
         _is_quiet, sys.stdout, sys.stderr = before
+        _LAUNCHER_LOG.setLevel(level)
         for handler in logging.getLogger().handlers:  # Hydra has pointed them here meanwhile
             if isinstance(handler, logging.StreamHandler) and isinstance(handler.stream, _Above):
                 handler.setStream(sys.stdout)

@@ -30,6 +30,7 @@ class VanishingGradient(Rule):
         patience: Looks in a row; residual branches of a new network begin with a factor, and so a gradient, of 0.
     """
 
+    means_lost: ClassVar[bool] = True
     advice: ClassVar[str] = (
         "The signal does not get through to these layers: raise optim.lr, begin with pretrained weights "
         "(model.pretrained=true), or take a network with residual connections."
@@ -59,6 +60,7 @@ class ExplodingTensor(Rule):
         only_nan: Let infinite ones pass.
     """
 
+    means_lost: ClassVar[bool] = True
     advice: ClassVar[str] = (
         "Lower optim.lr, clip gradients (trainer.gradient_clip_val=1.0), or compute more exactly "
         "(trainer.precision=bf16-mixed or 32-true)."
@@ -161,6 +163,7 @@ class SaturatedActivation(_BlindLayers):
         threshold_layer: Percent of a layer's channels that must be saturated for every picture and place.
     """
 
+    means_lost: ClassVar[bool] = True
     advice: ClassVar[str] = "Lower optim.lr, or check that pixels are normalised as the weights expect (data)."
     column: ClassVar[str] = "saturated_share"
     what: ClassVar[str] = "of the channels are saturated"
@@ -174,6 +177,7 @@ class DeadRelu(_BlindLayers):
         threshold_layer: Percent of a layer's channels that must be dead.
     """
 
+    means_lost: ClassVar[bool] = True
     advice: ClassVar[str] = (
         "Lower optim.lr or warm up longer (optim.warmup_fraction), or take a network with another activation."
     )
@@ -190,6 +194,7 @@ class AllZero(Rule):
         patience: Looks in a row; a zero at the start, such as biases and residual branches have, soon goes away.
     """
 
+    means_lost: ClassVar[bool] = True
     advice: ClassVar[str] = "Nothing gets through here: look at model.weights, and at what was frozen (finetune.mode)."
     threshold: float = 100.0
     patience: int = 3
@@ -243,6 +248,7 @@ class UnchangedTensor(Rule):
         rtol: Largest change against the weights' mean size that counts as none.
     """
 
+    means_lost: ClassVar[bool] = True
     advice: ClassVar[str] = "These weights do not learn: raise optim.lr, or look at finetune.mode and the loss."
     num_steps: int = 3
     rtol: float = 1e-9
@@ -270,6 +276,7 @@ class WeightUpdateRatio(Rule):
         num_steps: Looks in a row.
     """
 
+    means_lost: ClassVar[bool] = True
     advice: ClassVar[str] = "A step should change weights by about a thousandth: change optim.lr accordingly."
     large_threshold: float = 0.5
     small_threshold: float = 1e-9

@@ -33,6 +33,7 @@ class LossNotDecreasing(Rule):
         floor: A loss below this has nowhere to fall.
     """
 
+    means_lost: ClassVar[bool] = True
     advice: ClassVar[str] = (
         "Raise or lower optim.lr by ten; look at the labels in mistakes.png; what is frozen cannot learn "
         "(finetune.mode)."
