@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
 def main() -> None:
     """Run the command line."""
-    run_hydra_command("train", ship, ["hydra/help=launch"])
+    from launch.tuning.retrain import with_tuning_winner
+
+    run_hydra_command("train", ship, ["hydra/help=launch"], rewrite=with_tuning_winner)
 
 
 def ship(cfg: DictConfig) -> None:

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dogbreed.errors import UserError
+from dogbreed.sweeps.space import parameter_text
 from launch import limits
+from launch.debugger import WHY_NONE
 from launch.facts import Facts
 from launch.names import MAX_TUNING_NAME, tuning_name
 from launch.plan import Plan, make_plan
@@ -65,13 +67,21 @@ def make_tuning_plan(
     request = tuning_job(
         plan.request,
         search,
-        seed=None if run.seed is None else int(run.seed),
         max_epochs=None if max_epochs is None else int(max_epochs),
     )
     limits.check(request, TUNING_LIMITS)
     cost = replace(plan.cost, num_jobs=search.settings.max_jobs)
     check_cap(cost, plan.settings.max_cost_usd)
-    return replace(plan, request=request, cost=cost, action=ACTION, notes=(*plan.notes, *_notes(search)))
+    searched = [f"{key}=<{parameter_text(parameter)}>" for key, parameter in search.space.items()]
+    notes = [note for note in plan.notes if note != WHY_NONE]  # which says how to get what a tuning job cannot have
+    return replace(
+        plan,
+        request=request,
+        overrides=(*plan.overrides, *searched),
+        cost=cost,
+        action=ACTION,
+        notes=(*notes, *_notes(search)),
+    )
 
 
 def _refuse_long_name(name: str | None) -> None:

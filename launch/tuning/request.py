@@ -70,15 +70,12 @@ def _limits() -> tuple[Limit, ...]:
 TUNING_LIMITS = _limits()
 
 
-def tuning_job(
-    training: Mapping[str, Any], search: Search, *, seed: int | None, max_epochs: int | None
-) -> dict[str, Any]:
+def tuning_job(training: Mapping[str, Any], search: Search, *, max_epochs: int | None) -> dict[str, Any]:
     """Put a CreateHyperParameterTuningJob request together: its jobs are the training job, but for what is searched.
 
     Args:
         training: CreateTrainingJob's request (`launch.request`), whose name becomes the tuning job's.
         search: What is searched, and how.
-        seed: Of the values that are chosen; None leaves it to chance.
         max_epochs: That a child trains at most; None if epochs do not limit it.
 
     Returns:
@@ -102,7 +99,7 @@ def tuning_job(
             "ParameterRanges": to_ranges(search.space, is_grid=settings.strategy == "grid"),
             "TrainingJobEarlyStoppingType": "Auto" if settings.stop_early else "Off",
             **_completion(search),
-            **({"RandomSeed": seed} if seed is not None else {}),
+            **({"RandomSeed": search.seed} if search.seed is not None else {}),
         },
         _DEFINITION: _definition(training, search),
         "Tags": training["Tags"],

@@ -41,12 +41,14 @@ class Search:
         settings: How.
         metric: The objective.
         mode: ``max`` or ``min``.
+        seed: Of the values that are chosen; None leaves it to chance.
     """
 
     space: Space
     settings: TuneSettings
     metric: str
     mode: str
+    seed: int | None = None
 
     @classmethod
     def of(
@@ -74,7 +76,8 @@ class Search:
             msg = f"objective=[{','.join(names)}]: a tuning job goes by one metric; name one, objective={names[0]}."
             raise UserError(msg)
         _check_metric(names[0])
-        return cls(space, TuneSettings.of(cfg, space, sweeper), names[0], objective_mode(cfg))
+        seed = sweeper.get("seed", cfg.seed)
+        return cls(space, TuneSettings.of(cfg, space, sweeper), names[0], objective_mode(cfg), seed)
 
 
 def take_ranges(arguments: Sequence[str]) -> tuple[list[str], dict[str, str]]:

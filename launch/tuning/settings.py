@@ -124,9 +124,7 @@ class TuneSettings:
             max_parallel = min(int(sweeper.get("n_jobs") or 1), max_jobs)
         parents = given["warm_start"] or ()
         parents = (parents,) if isinstance(parents, str) else tuple(parents)
-        rest = {
-            key: given[key] for key in ("stop_early", "warm_start_type", "max_runtime_s", "stop_at", "patience")
-        }
+        rest = {key: given[key] for key in ("stop_early", "warm_start_type", "max_runtime_s", "stop_at", "patience")}
         return cls(strategy, max_jobs, max_parallel, warm_start=parents, **rest)
 
 

@@ -7,10 +7,12 @@ from helpers import QUICK
 from launch_jobs import archive, wait_until
 from launch_requests import refused_by_botocore
 
+from dogbreed.config import conf_dir
 from dogbreed.sweeps.space import Choice, Real, Whole
 from launch.overrides import from_hyperparameters
 from launch.record import LaunchRecord
-from launch.tuning.ranges import from_ranges
+from launch.standin.tuning_actions import problem_of
+from launch.tuning.ranges import from_ranges, read_value
 
 STANDIN = "driven"
 SPACE = ("optim.lr=tag(log, interval(1e-4, 1e-1))", "data.batch_size=4,8")
@@ -163,6 +165,28 @@ def test_a_warm_start_names_its_parents(aws, search, tune, tmp_path):
         "ParentHyperParameterTuningJobs": [{"HyperParameterTuningJobName": parent.name}],
         "WarmStartType": "TransferLearning",
     }
+
+
+@pytest.mark.parametrize("name", sorted(file.stem for file in (conf_dir() / "sweep").glob("*.yaml")))
+def test_every_sweep_of_ours_is_a_tuning_job(cli, name):
+    """The same file that drives a search here."""
+    answer = cli("launch.tune", f"sweep={name}", "launch=a10g", "launch.dry_run=true", "launch.image=x")
+    assert answer.code == 0, answer.err
+    request = json.loads(answer.out[answer.out.index("{") : answer.out.index("\n-- code")])
+    sweeper = compose_sweeper(name)
+    names = [
+        row["Name"] for rows in request["HyperParameterTuningJobConfig"]["ParameterRanges"].values() for row in rows
+    ]
+    assert set(names) == set(sweeper["params"])
+    assert refused_by_botocore(request, ACTION) == ""
+    assert problem_of(request) == ""
+    assert f"sweep={name}" in from_hyperparameters(request["TrainingJobDefinition"]["StaticHyperParameters"])
+
+
+def compose_sweeper(name):
+    import yaml
+
+    return yaml.safe_load((conf_dir() / "sweep" / f"{name}.yaml").read_text())["hydra"]["sweeper"]
 
 
 def test_a_dry_run_shows_the_request_and_what_all_jobs_can_cost(aws, tune, tmp_path, monkeypatch):
@@ -346,6 +370,80 @@ def test_fetch_of_one_that_runs_says_what_there_is(aws, search, jobs, tmp_path):
     # Without a folder that knows what was typed, the data are where the jobs had them from.
     (root,) = [text for text in sweep["trials"][0]["overrides"] if text.startswith("data.root=")]
     assert root.startswith(f'data.root="s3://{aws.bucket}/dogbreed/data/')
+
+
+# -- the winner -------------------------------------------------------------------------
+
+
+@pytest.fixture
+def won(aws, search, monkeypatch, tmp_path):
+    """A search that is over, its second job the best."""
+    tuning = search("max_jobs=2", "trainer.max_epochs=3")
+    finish(tuning, 1, 0.5)
+    finish(tuning, 2, 0.75)
+    wait_until(lambda: tuning.is_over)
+    return tuning
+
+
+def retrained(aws, cli, name, *more):
+    answer = cli("launch.train", *more, f"from_tuning={name}", "launch=cpu", "launch.wait=false", "hydra.run.dir=w")
+    assert answer.code == 0, answer.err
+    return answer, from_hyperparameters(aws.sent("CreateTrainingJob")[-1]["HyperParameters"])
+
+
+def test_the_winner_is_trained_with_what_it_was_given_and_more(aws, cli, won, tmp_path):
+    answer, overrides = retrained(aws, cli, tmp_path / "search")
+    tuned = read_tuned(won, 2)
+    given = dict(text.split("=", 1) for text in overrides)
+    assert float(given["optim.lr"]) == tuned["optim.lr"]
+    assert int(given["data.batch_size"]) == tuned["data.batch_size"]
+    assert given["trainer.max_epochs"] == "6"  # twice as long
+    assert given["test_after_fit"] == "true"
+    assert given["data.root"] == "${oc.env:SM_CHANNEL_DATA}"
+    assert f"sweep:'{won.name}',trial:2,objective:'val/acc_top1',value:0.75" in given["origin"]
+    assert "winner  trial 2 of" in answer.out
+    assert "max_jobs" not in given
+
+
+def test_from_another_machine_the_data_are_where_they_were(aws, cli, won, tmp_path):
+    (tmp_path / "search" / "launch.json").unlink()
+    before = aws.worker.client("s3").list_objects_v2(Bucket=aws.bucket)["KeyCount"]
+    _, overrides = retrained(aws, cli, won.name, "trainer.max_epochs=1", "data.batch_size=2")
+    assert "trainer.max_epochs=1" in overrides
+    assert "data.batch_size=2" in overrides
+    source = aws.sent("CreateTrainingJob")[-1]["InputDataConfig"][0]["DataSource"]["S3DataSource"]["S3Uri"]
+    assert source == won.request["TrainingJobDefinition"]["InputDataConfig"][0]["DataSource"]["S3DataSource"]["S3Uri"]
+    assert aws.worker.client("s3").list_objects_v2(Bucket=aws.bucket)["KeyCount"] == before
+
+
+def read_tuned(tuning, number):
+    texts = tuning.tuned[tuning.children[number - 1].training_job_name]
+    return {key: read_value(key, text) for key, text in texts.items()}
+
+
+@pytest.mark.parametrize(
+    ("more", "sentence"),
+    [
+        (["from_tuning=nobody"], "There is no training job nobody"),
+        (["from_tuning={name}", "-m"], "trains the one winner: leave -m out"),
+        (["from_tuning={name}", "from_sweep=x"], "name two winners"),
+    ],
+)
+def test_a_winner_that_cannot_be_trained_is_one_sentence(aws, cli, won, more, sentence):
+    answer = cli("launch.train", *[text.format(name=won.name) for text in more], "launch=cpu")
+    assert answer.code == 2
+    assert sentence in answer.err
+    assert "Traceback" not in answer.err
+
+
+def test_nobody_has_won_yet(aws, cli, search, tmp_path):
+    search("max_jobs=2")
+    answer = cli("launch.train", f"from_tuning={tmp_path / 'search'}", "launch=cpu")
+    assert answer.code == 2
+    assert "nobody has won yet" in answer.err
+
+
+# -- the service --------------------------------------------------------------------------
 
 
 def test_a_launch_that_lost_its_answer_is_no_clash_with_itself(aws, search, connection, tmp_path):

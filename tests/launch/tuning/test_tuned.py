@@ -35,7 +35,9 @@ def test_the_winner_found_is_the_winner_of_the_workers_own_record(aws, cli, jobs
     sweep = json.loads((folder / "sweep.json").read_text())
     assert sweep["state"] == "completed"
     assert values[sweep["best"]] == max(values.values())
-    assert tuning.best() is tuning.children[sweep["best"] - 1] or values[sweep["best"]] == tuning.value_of(tuning.best())
+    assert tuning.best() is tuning.children[sweep["best"] - 1] or values[sweep["best"]] == tuning.value_of(
+        tuning.best()
+    )
     began = sorted(job.training_start_time for job in tuning.children)
     ended = sorted(job.training_end_time for job in tuning.children)
     assert began[1] < ended[0]  # two at a time
@@ -79,9 +81,19 @@ def test_a_spot_child_goes_on_from_its_own_checkpoint(aws, cli, tree, tmp_path):
     aws.faults.set(interrupt_on="[metrics] epoch=1")
     folder = tmp_path / "search"
     words = [*QUICK, "data=folder", f"data.root={tree}", "launch=cpu", "launch.poll_s=0.2", f"hydra.run.dir={folder}"]
-    more = ["strategy=grid", "optim.lr=choice(1e-3)", "launch.spot=true", "checkpoint_every_s=0", "trainer.max_epochs=3"]
+    more = [
+        "strategy=grid",
+        "optim.lr=choice(1e-3)",
+        "launch.spot=true",
+        "checkpoint_every_s=0",
+        "trainer.max_epochs=3",
+    ]
     answer = cli("launch.tune", *words, *more)
     assert answer.code == 0, answer.err
     (job,) = aws.tuning_job(LaunchRecord.read(folder).job_name).children
     assert "Interrupted" in [entry["Status"] for entry in job.transitions]
-    assert [line.split(",")[0] for line in (folder / "1" / "metrics.csv").read_text().splitlines()[1:]] == ["1", "2", "3"]
+    assert [line.split(",")[0] for line in (folder / "1" / "metrics.csv").read_text().splitlines()[1:]] == [
+        "1",
+        "2",
+        "3",
+    ]
