@@ -2,8 +2,8 @@
 
 `sourcedir.tar.gz` holds ``sm_entry.py``, ``requirements.txt``, ``bundle.json``, our package, ``conf/``, the part of
 `launch` that runs inside a job, the sweeper that files of ``conf/`` name, and the user's own code beside them. Names
-are sorted, times, owners and modes fixed, gzip's header is empty: the same content is the same archive. Its hash is that
-of the tar inside, because other builds of zlib pack the same content into other bytes.
+are sorted, times, owners and modes fixed, gzip's header is empty: the same content is the same archive. Its hash is
+that of the tar inside, because other builds of zlib pack the same content into other bytes.
 """
 
 from __future__ import annotations

@@ -77,18 +77,14 @@ def test_a_job_without_a_value_is_a_failed_row_and_the_others_go_on(aws, cli, tr
     wait_until(lambda: aws.tuning_job(LaunchRecord.read(folder).job_name).is_over)
 
 
-def test_a_spot_child_goes_on_from_its_own_checkpoint(aws, cli, tree, tmp_path):
+def test_a_file_of_conf_sweep_drives_it_and_the_winner_is_trained(aws, cli, jobs, tree, tmp_path):
+    """Its sweeper is named in what each job composes; a spot job goes on from a checkpoint of its own."""
     aws.faults.set(interrupt_on="[metrics] epoch=1")
     folder = tmp_path / "search"
-    words = [*QUICK, "data=folder", f"data.root={tree}", "launch=cpu", "launch.poll_s=0.2", f"hydra.run.dir={folder}"]
-    more = [
-        "strategy=grid",
-        "optim.lr=choice(1e-3)",
-        "launch.spot=true",
-        "checkpoint_every_s=0",
-        "trainer.max_epochs=3",
-    ]
-    answer = cli("launch.tune", *words, *more)
+    words = [*QUICK, "data=folder", f"data.root={tree}", "launch=cpu", "launch.poll_s=0.2"]
+    more = ["sweep=resnet18_adamw", "data.batch_size=4,8", "max_jobs=1", "max_parallel=1", "trainer.max_epochs=3"]
+    spot = ["launch.spot=true", "checkpoint_every_s=0"]
+    answer = cli("launch.tune", *words, *more, *spot, f"hydra.run.dir={folder}")
     assert answer.code == 0, answer.err
     (job,) = aws.tuning_job(LaunchRecord.read(folder).job_name).children
     assert "Interrupted" in [entry["Status"] for entry in job.transitions]
@@ -97,3 +93,19 @@ def test_a_spot_child_goes_on_from_its_own_checkpoint(aws, cli, tree, tmp_path):
         "2",
         "3",
     ]
+    sweep = json.loads((folder / "sweep.json").read_text())
+    assert {"optim.lr", "optim.weight_decay", "optim.eps", "data.batch_size"} == set(sweep["params"])
+    aws.faults.clear()
+
+    final = ["trainer.max_epochs=2", "report=false", "launch=cpu", "launch.poll_s=0.2"]
+    answer = cli("launch.train", f"from_tuning={folder}", *final, f"hydra.run.dir={tmp_path / 'winner'}")
+    assert answer.code == 0, answer.err
+    assert "test/acc_top1" in json.loads((tmp_path / "winner" / "metrics.json").read_text())
+    origin = json.loads((tmp_path / "winner" / "run.json").read_text())["origin"]
+    assert (origin["sweep"], origin["trial"]) == (LaunchRecord.read(folder).job_name, 1)
+    config = (tmp_path / "winner" / "config.yaml").read_text()
+    assert f"batch_size: {sweep['trials'][0]['params']['data.batch_size']}" in config
+
+    here = cli("train", f"from_sweep={folder}", *final[:2], f"hydra.run.dir={tmp_path / 'here'}")
+    assert here.code == 0, here.err
+    assert "test/acc_top1" in json.loads((tmp_path / "here" / "metrics.json").read_text())
