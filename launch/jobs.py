@@ -17,7 +17,8 @@ from launch.job_lookup import Job, Lookup
 from launch.record import FILE_NAME, now
 
 EPILOG = """\
-A job is named by its name or its run folder; without either, it is the newest below --runs.
+A job is named by its name or its run folder; without either, it is the newest below --runs. A tuning job is one, too:
+show prints the ranking of its jobs, logs tells which began and ended, fetch brings home the run folders of all.
 
 examples:
   python -m launch.jobs list                     the newest jobs: what they do, for how long, at what cost at most

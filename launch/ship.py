@@ -101,6 +101,7 @@ def send(
     service: Callable[[Aws], JobService],
     overrides: Sequence[str],
     say: Say,
+    check: Callable[[JobService, Plan], None] = lambda _, __: None,
 ) -> SentJob:
     """Ask, reckon, upload and send: the way of every job, whatever its kind.
 
@@ -112,6 +113,7 @@ def send(
         service: Takes it.
         overrides: As typed, those that make the job's configuration.
         say: Told what is being done.
+        check: Asks AWS about what a plan alone cannot know, before anything travels.
 
     Raises:
         UserError: it cannot be sent; nothing runs then.
@@ -126,6 +128,8 @@ def send(
     facts = facts_of_account(aws, settings, cargo.facts, say)
     # Once before anything travels: what AWS would refuse, or what may cost too much, moves no byte.
     plan = make(facts)
+    jobs = service(aws)
+    check(jobs, plan)
     say(f"{plan.name}: {plan.cost.describe()}")
     for note in plan.notes:
         say(note)
@@ -143,7 +147,6 @@ def send(
         overrides=list(overrides),
     )
     record.write(run_dir)
-    jobs = service(aws)
     jobs.create(plan.request)
     record = replace(record, submitted=now())
     record.write(run_dir)

@@ -12,10 +12,12 @@ from launch.facts import Facts
 from launch.gather import facts_here
 from launch.overrides import job_overrides
 from launch.plan import Plan
+from launch.protocols import JobService
 from launch.settings import LaunchSettings
 from launch.ship import Choices, Say, SentJob, send
 from launch.tuning.plan import make_tuning_plan
 from launch.tuning.search import Search, run_overrides
+from launch.tuning.warm_start import check_parent
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -66,7 +68,14 @@ def submit(
     cargo = Cargo.pack(cfg)
     make = partial(_plan, cfg, overrides, search, cargo, choices)
     typed = job_overrides(run_overrides(overrides))
-    return send(LaunchSettings.of(cfg), cargo, folder, make, TuningJobs, typed, say)
+    return send(LaunchSettings.of(cfg), cargo, folder, make, TuningJobs, typed, say, _check_parents)
+
+
+def _check_parents(jobs: JobService, plan: Plan) -> None:
+    """Look at the tuning jobs that this one is to begin with."""
+    parents = (plan.request.get("WarmStartConfig") or {}).get("ParentHyperParameterTuningJobs") or ()
+    for parent in parents:
+        check_parent(plan.request, jobs.describe(parent["HyperParameterTuningJobName"]))
 
 
 def _plan(
