@@ -27,6 +27,9 @@ from dogbreed.errors import UserError, sentence_of
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
+# Set, to its number, in each process that a search has started here; their parent speaks for all.
+SEARCH_WORKER = "DOGBREED_SEARCH_WORKER"
+
 # Values of these keys are file names, which may hold what Hydra's grammar gives a meaning to.
 _PATH_KEYS = re.compile(
     r"(?:\+{0,2})(?:[\w.]*\.)?(?:root|cache|manifest|weights|folder|run|data_root|checkpoint_dir|resume|from_sweep)"
@@ -111,7 +114,8 @@ def run_hydra_command(
         def guarded(cfg: DictConfig) -> Any:
             nonlocal num_trials, num_failed
             is_trial = HydraConfig.get().mode == RunMode.MULTIRUN
-            num_trials += is_trial
+            # A search has trials of other workers and of earlier times, too: its end looks at all of them.
+            num_trials += is_trial and HydraConfig.get().runtime.choices.get("hydra/sweeper") != "dogbreed"
             try:
                 return task(cfg)
             except Exception as error:  # noqa: BLE001 -- carried past Hydra's report; a run's is raised again below
@@ -139,7 +143,7 @@ def run_hydra_command(
             raise UserError(msg) from error
         if failures:
             raise failures[0]
-        if num_trials and num_failed == num_trials and is_main():
+        if num_trials and num_failed == num_trials and is_main() and SEARCH_WORKER not in os.environ:
             msg = f"None of the {num_trials} trials finished; each one's error is above and in sweep.json."
             raise UserError(msg)
 
@@ -180,10 +184,19 @@ def _as_other_rank(arguments: list[str]) -> list[str]:
     kept = [argument for argument in arguments if not argument.startswith(theirs)]
     quiet = ["hydra/job_logging=none", "hydra/hydra_logging=none", "hydra.output_subdir=null"]
     quiet += [f"hydra.run.dir={nowhere}", f"hydra.sweep.dir={nowhere}"]
-    # Beside the other overrides: Hydra's parser wants them in one piece.
-    places = [place for place, argument in enumerate(kept, 1) if "=" in argument and not argument.startswith("-")]
-    end = places[-1] if places else len(kept)
-    return [*kept[:end], *quiet, *kept[end:]]
+    return add_overrides(kept, quiet)
+
+
+def add_overrides(arguments: Sequence[str], more: Sequence[str]) -> list[str]:
+    """Add overrides to a command line, beside the others: Hydra's parser wants them in one piece.
+
+    Example:
+        >>> add_overrides(["a=1", "-m"], ["a=2"])
+        ['a=1', 'a=2', '-m']
+    """
+    places = [place for place, argument in enumerate(arguments, 1) if "=" in argument and not argument.startswith("-")]
+    end = places[-1] if places else len(arguments)
+    return [*arguments[:end], *more, *arguments[end:]]
 
 
 def _read(argument: str) -> Any:

@@ -16,16 +16,22 @@ if TYPE_CHECKING:
 
 CGROUP_DIR = Path("/sys/fs/cgroup")
 
+# Of how many cores this process has the time, if it has to share them.
+SHARE_VARIABLE = "DOGBREED_NUM_CPUS"
+
 
 def num_cpus() -> int:
     """Count the CPU cores that this process may use, >= 1.
 
     The affinity mask and a container's quota both count; `os.cpu_count` knows
-    neither and would start 64 workers in a container of two cores.
+    neither and would start 64 workers in a container of two cores. So does the share
+    of one of several processes that a search has started (`SHARE_VARIABLE`).
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     quota = _cgroup_quota()
-    return max(1, min(cores, int(quota)) if quota else cores)
+    share = os.environ.get(SHARE_VARIABLE, "")
+    limits = [cores, *([int(quota)] if quota else []), *([int(share)] if share.isdigit() else [])]
+    return max(1, min(limits))
 
 
 def _cgroup_quota() -> float | None:

@@ -79,6 +79,11 @@ def tune(cfg: DictConfig, ranges: Mapping[str, str]) -> None:
     sys.stdout.write(f"{ranking(state, job.record)}\n\n")
     check_outcome(state)
     sys.stdout.write(f"{winner_words(state, folder)}\ntuning  {folder}\n")
+    if cfg.report:
+        from dogbreed.reporting import write_aside, write_sweep_page
+
+        page = write_aside(write_sweep_page, folder)
+        sys.stdout.write(f"page    {page}\n" if page else "")
 
 
 if __name__ == "__main__":

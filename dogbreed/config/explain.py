@@ -39,6 +39,13 @@ def explain(error: Exception, config_name: str) -> str:
     if ambiguous := re.search(r"Ambiguous value for argument '([^']+)'", message):
         key, _, values = ambiguous[1].partition("=")
         return f"{key}={values} gives several values: add -m to sweep over them, or write a list as {key}=[{values}]."
+    if ranged := re.search(r"Sweep parameters '(.+)' requires --multirun", message):
+        return f"{ranged[1]} gives several values: add -m, and hydra/sweeper=dogbreed to search an interval."
+    if "does not support sweep type" in message:
+        return (
+            "An interval has no list of values to go through: search it, python -m dogbreed.train -m "
+            "hydra/sweeper=dogbreed …, or name values, choice(1e-3, 1e-2)."
+        )
     if overridden := _OVERRIDDEN.search(message):
         return _explain_key(overridden[1], config_name, message)
     if missing := re.search(r"Missing mandatory value: ([\w.]+)", message):

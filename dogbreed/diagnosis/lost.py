@@ -9,6 +9,8 @@ from dogbreed.diagnosis.panel import RulePanel
 from dogbreed.early_end import EarlyEnd
 from dogbreed.reporting.verdict import LEARNED_SHARE
 
+# In fewer steps nobody has learned.
+MIN_STEPS = 20
 # A training loss that is so far below that of guessing, ln K, is learning.
 BELOW_GUESSING = 0.98
 
@@ -24,9 +26,9 @@ def has_learned(epoch: EpochEnd) -> bool | None:
         epoch: Its numbers.
 
     Returns:
-        None where that cannot be told: the epoch was not validated, or there is one class only.
+        None where that cannot be told: the epoch was not validated, there is one class only, or too few steps were done.
     """
-    if epoch.confusion_KK is None or not epoch.confusion_KK.sum():
+    if epoch.confusion_KK is None or not epoch.confusion_KK.sum() or epoch.step < MIN_STEPS:
         return None
     counts_K = epoch.confusion_KK.sum(1)
     constant = float(counts_K.max() / counts_K.sum())

@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-import ctypes
 import json
 import logging
 import os
 import pickle
-import signal
 import socket
 import sys
-import threading
-import time
 from dataclasses import asdict
 
 from dogbreed.distributed import SENTENCES, Failure, is_echo, is_main, joined, shared_fate, world
 from dogbreed.fit.ranks import LOG_SOCKET, RUN, SUPERVISOR
-
-PR_SET_PDEATHSIG = 1  # linux/prctl.h
+from dogbreed.processes import die_with
 
 
 def main() -> int:
     """Do this rank's part of the task that our supervisor hands over; return the exit code."""
-    _die_with(int(os.environ[SUPERVISOR]))
+    die_with(int(os.environ[SUPERVISOR]))
     from torch.distributed import PrefixStore, TCPStore
 
     from dogbreed.files import disk_errors
@@ -48,22 +43,6 @@ def main() -> int:
         end = asdict(result.early_end) if result.early_end else None
         store.set("result", json.dumps({"metrics": result.metrics, "objective": result.objective, "early_end": end}))
     return 0
-
-
-def _die_with(supervisor: int) -> None:
-    """See to it that this process does not outlive its supervisor, not even one that is killed."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    else:
-        threading.Thread(target=_watch, args=(supervisor,), daemon=True).start()
-    if os.getppid() != supervisor:  # it was gone before we asked
-        os._exit(1)
-
-
-def _watch(supervisor: int) -> None:
-    while os.getppid() == supervisor:
-        time.sleep(0.5)
-    os._exit(1)
 
 
 class _RelayHandler(logging.Handler):

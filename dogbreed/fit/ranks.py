@@ -21,7 +21,6 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
-from pathlib import Path
 from typing import IO, Any
 
 from torch.distributed import PrefixStore, Store, TCPStore
@@ -29,6 +28,7 @@ from torch.distributed import PrefixStore, Store, TCPStore
 from dogbreed.distributed import Failure, RankError
 from dogbreed.early_end import EarlyEnd
 from dogbreed.machine import num_cpus
+from dogbreed.processes import python_path
 
 # Where a rank finds its supervisor and, rank 0, the way to log.
 SUPERVISOR, LOG_SOCKET = "DOGBREED_SUPERVISOR", "DOGBREED_LOG_SOCKET"
@@ -142,7 +142,7 @@ def _environment(
         "MASTER_PORT": str(port),
         SUPERVISOR: str(os.getpid()),
         # The modules that the configuration names are those that this process would find.
-        "PYTHONPATH": os.pathsep.join(str(Path(place).absolute()) for place in sys.path),
+        "PYTHONPATH": python_path(),
     }
     if sys.platform == "linux":
         environment.setdefault("GLOO_SOCKET_IFNAME", "lo")  # a host's own name may lead nowhere

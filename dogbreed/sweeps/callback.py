@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import logging
-import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,19 +14,19 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from dogbreed.command import RefusedError
-from dogbreed.config import literal_folder, objective_mode, objectives
+from dogbreed.config import literal_folder, objective_modes, objectives
 from dogbreed.distributed import is_main
+from dogbreed.errors import UserError
 from dogbreed.files import read_json
-from dogbreed.run_files import RUN_JSON, SWEEP_JSON
+from dogbreed.run_files import RUN_JSON
 from dogbreed.sweeps.live import hush_job
-from dogbreed.sweeps.ranking import modes_of
 from dogbreed.sweeps.record import COMPLETED, INTERRUPTED, RUNNING, search_params, write_sweep
+from dogbreed.sweeps.resume import check_single_run, choose_sweep_folder
+from dogbreed.sweeps.search_folder import is_worker, read_search
 from dogbreed.sweeps.table import sweep_summary
 
 log = logging.getLogger(__name__)
 
-# Set in the processes that run the trials of one that keeps the record.
-WORKER_VARIABLE = "DOGBREED_SEARCH_WORKER"
 # Of the time between two pages of a sweep that goes on, so much at most is for writing them.
 PAGE_SHARE = 0.01
 
@@ -45,7 +44,11 @@ class SweepRecord(Callback):
         self._next_page_at = 0.0
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Refuse the folder of a finished run, and a launcher, which Hydra would leave aside without a word."""
+        """Refuse the folder of a finished run, and a launcher or a search, of which Hydra would say nothing."""
+        try:
+            check_single_run(config)
+        except UserError as error:
+            raise RefusedError(str(error)) from error
         launcher = str(config.hydra.runtime.choices["hydra/launcher"])
         if launcher != "basic":
             msg = f"hydra/launcher={launcher} is for the jobs of a sweep, and this is a single run: add -m."
@@ -56,13 +59,13 @@ class SweepRecord(Callback):
             raise RefusedError(msg)
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Refuse the folder of another sweep."""
+        """Choose the folder: that of a search that goes on, or another one than that of another sweep."""
         if not _keeps_record():
             return
-        folder = literal_folder(config.hydra.sweep)
-        if folder and (folder / SWEEP_JSON).exists():
-            msg = f"{folder} holds a sweep: choose another folder (hydra.sweep.dir=DIR) or delete this one."
-            raise RefusedError(msg)
+        try:
+            choose_sweep_folder(config)
+        except UserError as error:
+            raise RefusedError(str(error)) from error
         _open_sweeps[:] = [config]
 
     def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
@@ -101,6 +104,17 @@ class SweepRecord(Callback):
         self._next_page_at = time.monotonic() + (time.monotonic() - started) / PAGE_SHARE
 
 
+def note_progress(config: DictConfig, elsewhere: Sequence[Mapping[str, Any]] | None = None) -> None:
+    """Take in what others have done for the sweep of this process, if it keeps a record.
+
+    Args:
+        config: Of the sweep.
+        elsewhere: Trials whose folders are not here, as `dogbreed.sweeps.record.write_sweep` takes them.
+    """
+    if _open_sweeps:
+        _write(config, RUNNING, elsewhere=elsewhere)
+
+
 def note_interruption() -> None:
     """Record that the sweep of this process has not come to its end, if there is one: Hydra tells callbacks nothing."""
     while _open_sweeps:
@@ -110,7 +124,7 @@ def note_interruption() -> None:
 
 
 def _keeps_record() -> bool:
-    return is_main() and WORKER_VARIABLE not in os.environ
+    return is_main() and not is_worker()
 
 
 def _write_page(config: DictConfig, folder: Path) -> Path | None:
@@ -121,7 +135,13 @@ def _write_page(config: DictConfig, folder: Path) -> Path | None:
     return write_aside(write_sweep_page, folder)
 
 
-def _write(config: DictConfig, state: str, *, with_importance: bool = False) -> dict[str, Any]:
+def _write(
+    config: DictConfig,
+    state: str,
+    *,
+    with_importance: bool = False,
+    elsewhere: Sequence[Mapping[str, Any]] | None = None,
+) -> dict[str, Any]:
     overrides = list(config.hydra.overrides.task)
     sweeper = config.hydra.sweeper
     engine, params = str(config.hydra.runtime.choices["hydra/sweeper"]), None
@@ -135,8 +155,10 @@ def _write(config: DictConfig, state: str, *, with_importance: bool = False) -> 
         engine=engine,
         search_space=overrides,
         objectives=objectives(config),
-        modes=modes_of(objectives(config), objective_mode(config)),
+        modes=objective_modes(config),
         params=params,
         state=state,
+        search_hash=read_search(Path(config.hydra.sweep.dir)).get("hash"),
+        trials_elsewhere=elsewhere,
         with_importance=with_importance,
     )

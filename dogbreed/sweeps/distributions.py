@@ -126,9 +126,9 @@ def proposal_of(parameter: Parameter, value: Value) -> Any:
         ValueError: the parameter does not hold the value.
     """
     if isinstance(parameter, Choice):
-        for one in parameter.values:
-            if value_text(one) == value_text(value) or _same_number(one, value):
-                return one if _stepped(parameter) else _stand_in(parameter, one)
+        same = [one for one in parameter.values if value_text(one) == value_text(value)]
+        for one in same or [one for one in parameter.values if _is_same_number(one, value)]:
+            return one if _stepped(parameter) else _stand_in(parameter, one)
         msg = f"{value!r} is none of {parameter_text(parameter)}"
         raise ValueError(msg)
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
@@ -202,7 +202,7 @@ def _unmarked(text: str) -> Value:
     return parameter.values[0]
 
 
-def _same_number(one: Value, other: Value) -> bool:
+def _is_same_number(one: Value, other: Value) -> bool:
     """Say whether 32 and 32.0, or 0.001 and 1e-3, are meant; true and false are no numbers."""
     numbers = [value for value in (one, other) if isinstance(value, int | float) and not isinstance(value, bool)]
     return len(numbers) == 2 and numbers[0] == numbers[1]

@@ -19,7 +19,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from dogbreed.sweeps.turns import answering, exclusively
+from dogbreed.sweeps.turns import exclusively
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage
@@ -141,12 +141,11 @@ def fail_stale(study: Study, heartbeat_s: float) -> list[int]:
         Numbers of the trials that were taken away.
 
     Raises:
-        UserError: the database cannot be reached.
+        optuna.exceptions.StorageInternalError: the database cannot be reached; another attempt does no harm.
     """
-    with answering(study):
-        if not any(_is_dead(study, trial, heartbeat_s) for trial in _running(study)):
-            return []
-    with exclusively(study), answering(study):
+    if not any(_is_dead(study, trial, heartbeat_s) for trial in _running(study)):
+        return []
+    with exclusively(study):
         # Again: another one may have done it while we waited.
         dead = [trial for trial in _running(study) if _is_dead(study, trial, heartbeat_s)]
         return [trial.number for trial in dead if _take_away(study, trial)]

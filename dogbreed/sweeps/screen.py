@@ -39,6 +39,8 @@ class Screen:
     def __init__(self, plan: SearchPlan) -> None:
         self._plan = plan
         self._table: LiveTable | None = None
+        # States of trials that other processes run, as they were shown.
+        self._followed: dict[int, str] = {}
 
     @contextmanager
     def shown(self, study: Study) -> Iterator[None]:
@@ -55,6 +57,7 @@ class Screen:
             ]
             if earlier:
                 self._table.known(earlier)
+                self._followed |= {row["number"]: row["state"] for row in earlier}
             talkative.setLevel(logging.WARNING)
             with quiet_trials():
                 yield
@@ -66,6 +69,22 @@ class Screen:
         """Show a trial that begins."""
         if self._table:
             self._table.began(number, values)
+
+    def follow(self, study: Study) -> None:
+        """Show what has become of the trials of other processes since the last time."""
+        for row in study_rows(study, self._plan.study.space):
+            number, values = row["number"], row["params"]
+            if (
+                row["state"] == "running"
+                and number not in self._followed
+                and len(values) == len(self._plan.study.space)
+            ):
+                self._followed[number] = row["state"]
+                self.began(number, values)
+            elif row["state"] != "running" and self._followed.get(number) != row["state"]:
+                self._followed[number] = row["state"]
+                results = row["values"] if row["state"] == "completed" else []
+                self.ended(number, values, Outcome(row["state"], results, row["error"] or row["reason"]))
 
     def ended(self, number: int, values: Mapping[str, Value], outcome: Outcome) -> None:
         """Show a trial that has ended: what its run folder says, and its results as they were told."""

@@ -11,15 +11,20 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import OmegaConf
 
 from dogbreed.errors import UserError
+from dogbreed.files import read_json
+from dogbreed.run_files import SWEEP_JSON
+from dogbreed.sweeps.callback import note_progress
 from dogbreed.sweeps.distributions import values_of
 from dogbreed.sweeps.engines import GRID
 from dogbreed.sweeps.heartbeat import ISSUE, REASON, RUN_FOLDER, Heartbeat, fail_stale, this_worker
 from dogbreed.sweeps.opening import open_study, patiently
 from dogbreed.sweeps.outcome import Outcome, outcome_of
-from dogbreed.sweeps.screen import Screen, note_dead
+from dogbreed.sweeps.screen import IN_PROCESS, Screen, note_dead, rows_elsewhere
 from dogbreed.sweeps.search_folder import holding_folder, is_worker
 from dogbreed.sweeps.search_plan import SearchPlan, describe, plan_search
 from dogbreed.sweeps.study import NO_VALUE, claim, is_grid, progress, release, settle
+from dogbreed.sweeps.table import sweep_summary
+from dogbreed.sweeps.workers import run_workers
 
 if TYPE_CHECKING:
     from hydra.core.utils import JobReturn
@@ -65,8 +70,36 @@ def search(
         study = open_study(plan.study)
         OmegaConf.save(config, plan.folder / "multirun.yaml")
         log.info("%s", describe(plan))
-        with screen.shown(study):
-            return Search(plan, study, launcher, screen).run()
+        try:
+            with screen.shown(study):
+                if plan.settings.n_jobs > 1 and plan.launcher == IN_PROCESS:
+                    return _search_with_workers(plan, study, config, screen)
+                return Search(plan, study, launcher, screen).run()
+        except (KeyboardInterrupt, UserError):
+            _show_so_far(plan)  # Hydra's callbacks hear of an end only if it is a good one
+            raise
+        finally:
+            if plan.settings.storage:
+                note_progress(config, rows_elsewhere(study, plan.study.space, plan.folder))
+
+
+def _show_so_far(plan: SearchPlan) -> None:
+    sweep = read_json(plan.folder / SWEEP_JSON)
+    if sweep.get("trials"):
+        log.info("\n%s\n", sweep_summary(sweep, plan.folder))
+
+
+def _search_with_workers(
+    plan: SearchPlan, study: Study, config: DictConfig, screen: Screen
+) -> list[Sequence[JobReturn]]:
+    """Have several processes search; their returns stay with them."""
+
+    def look() -> None:
+        screen.follow(study)
+        note_progress(config)
+
+    run_workers(config, plan.settings.n_jobs, look)
+    return []
 
 
 class Search:

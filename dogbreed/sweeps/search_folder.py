@@ -9,6 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dogbreed.command import SEARCH_WORKER
 from dogbreed.files import disk_errors, read_json, write_json
 from dogbreed.lock import take_lock
 from dogbreed.run_files import SEARCH_JSON, SEARCH_LOCK
@@ -16,9 +17,6 @@ from dogbreed.sweeps.search_plan import SearchPlan, sweep_hash
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
-
-# Set in the processes that a search starts on its machine: the folder is their parent's.
-WORKER_VARIABLE = "DOGBREED_SEARCH_WORKER"
 
 
 @contextmanager
@@ -55,8 +53,8 @@ def holding_folder(plan: SearchPlan, config: DictConfig) -> Iterator[None]:
 
 
 def is_worker() -> bool:
-    """Say whether this process is one of several that a search has started here."""
-    return WORKER_VARIABLE in os.environ
+    """Say whether this process is one of several that a search has started here, whose folder is their parent's."""
+    return SEARCH_WORKER in os.environ
 
 
 def read_search(folder: Path) -> dict[str, Any]:

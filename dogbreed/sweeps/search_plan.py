@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import OmegaConf
 
-from dogbreed.config import check_objectives, group_options, local_devices, objective_modes, objectives, resolve
+from dogbreed.config import check_objectives, group_options, objective_modes, objectives, resolve
 from dogbreed.config.hashing import config_hash, hash_of
 from dogbreed.errors import UserError
 from dogbreed.run_files import STUDY_DB
@@ -19,6 +19,7 @@ from dogbreed.sweeps.distributions import proposal_of, to_distributions
 from dogbreed.sweeps.engines import GRID, find_engine, pruner_settings
 from dogbreed.sweeps.opening import StudyPlan, require_optuna, shown, sqlite_address
 from dogbreed.sweeps.settings import SearchSweeperConf, check_settings
+from dogbreed.sweeps.shares import shares_of_this_machine
 from dogbreed.sweeps.space import Choice, Parameter, Space, Value, Whole, parse_space
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ log = logging.getLogger(__name__)
 
 # Launchers whose jobs run on other machines, which reach no storage of ours.
 FAR_LAUNCHERS = ("sagemaker",)
+# Settings with which a search is the same: how long it goes on, and how.
+_NOT_IDENTITY = ("_target_", "n_trials", "n_jobs", "max_batch_size", "heartbeat_s", "timeout_s", "max_failed", "params")
 
 
 @dataclass(frozen=True)
@@ -119,29 +122,17 @@ def plan_search(settings: Mapping[str, Any], config: DictConfig, loader: ConfigL
 
 
 def sweep_hash(config: DictConfig) -> str:
-    """Hash what makes two sweeps the same: all but where they go and how many trials they have.
+    """Hash what makes two searches the same: all but where they go and how many trials they have.
 
     Args:
-        config: Of the sweep, ``hydra`` included.
+        config: Of the sweep, ``hydra`` included; its sweeper is ours.
     """
     settings = plain(config.hydra.sweeper)
-    fixed, texts = read_arguments([str(one) for one in config.hydra.overrides.task], settings.get("params") or {})
-    for name in (
-        "n_trials",
-        "n_jobs",
-        "max_batch_size",
-        "heartbeat_s",
-        "timeout_s",
-        "max_failed",
-        "params",
-        "_target_",
-    ):
-        settings.pop(name, None)
-    places = {key: str(OmegaConf.select(config, key)) for key in ("data.root", "data.manifest", "model.weights")}
-    # The values of what is searched are no part of it, but Hydra leaves the first ones there.
-    overrides = sorted(one for one in fixed if not one.startswith("resume="))
-    groups = {key: str(value) for key, value in config.hydra.runtime.choices.items() if not key.startswith("hydra/")}
-    return hash_of(repr([sorted(settings.items()), list(texts.items()), places, overrides, sorted(groups.items())]))
+    _, texts = read_arguments([str(one) for one in config.hydra.overrides.task], settings["params"])
+    kept = {key: value for key, value in settings.items() if key not in _NOT_IDENTITY}
+    places = [str(OmegaConf.select(config, key)) for key in ("data.root", "data.manifest", "model.weights")]
+    # Hydra leaves out of a sweep's configuration what is searched.
+    return hash_of(repr([sorted(kept.items()), list(texts.items()), places, _config_hash(config)]))
 
 
 def plain(node: Any) -> dict[str, Any]:
@@ -189,22 +180,8 @@ def _example(parameter: Parameter) -> Value:
 
 def _check_devices(settings: SearchSweeperConf, base: DictConfig, launcher: str) -> None:
     """Refuse more trials at a time than there are GPUs for."""
-    trainer = base.get("trainer")
-    if settings.n_jobs == 1 or launcher in FAR_LAUNCHERS or not trainer or trainer.get("accelerator") == "cpu":
-        return
-    import torch
-
-    if trainer.get("accelerator") not in ("auto", "gpu", "cuda") or not torch.cuda.is_available():
-        return
-    devices = trainer.get("devices", 1)
-    num_each = local_devices(base) if not isinstance(devices, str) else 1
-    num_gpus = torch.cuda.device_count()
-    if settings.n_jobs * max(num_each, 1) > num_gpus:
-        msg = (
-            f"hydra.sweeper.n_jobs={settings.n_jobs} with {num_each} GPU a trial needs more than the {num_gpus} here: "
-            f"use n_jobs={max(num_gpus // max(num_each, 1), 1)}, or trainer=cpu."
-        )
-        raise UserError(msg)
+    if settings.n_jobs > 1 and launcher not in FAR_LAUNCHERS and base.get("trainer"):
+        shares_of_this_machine(base, settings.n_jobs)
 
 
 def _prunes(settings: SearchSweeperConf, base: DictConfig, launcher: str, num_objectives: int) -> bool:

@@ -16,8 +16,6 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 
-from dogbreed.errors import UserError
-
 if TYPE_CHECKING:
     from optuna.study import Study
     from sqlalchemy import Engine
@@ -43,7 +41,7 @@ def exclusively(study: Study) -> Iterator[None]:
         study: In a database.
 
     Raises:
-        UserError: the database cannot be reached.
+        sqlalchemy.exc.DBAPIError: the database cannot be reached.
     """
     from optuna.storages import RDBStorage
 
@@ -54,23 +52,6 @@ def exclusively(study: Study) -> Iterator[None]:
         turn = _turns.setdefault(f"{os.getpid()} {name}", _Turn(engine, study.study_name))
     with turn:
         yield
-
-
-@contextmanager
-def answering(study: Study) -> Iterator[None]:
-    """Turn what a database cannot do into a sentence.
-
-    Raises:
-        UserError: the study's database cannot be reached or used.
-    """
-    from optuna.exceptions import StorageInternalError
-    from sqlalchemy.exc import SQLAlchemyError
-
-    try:
-        yield
-    except (StorageInternalError, SQLAlchemyError) as error:
-        engine = getattr(_backend(study), "engine", None)
-        raise unreachable(engine.url.render_as_string() if engine else "null", error) from error
 
 
 class _Turn:
@@ -138,41 +119,22 @@ def _hold_in_database(engine: Engine, kind: str, name: str) -> Any:
         finally:
             connection.close()
 
+    # Of its own: the server frees the lock when this connection ends, however it ends.
+    connection = engine.connect().execution_options(isolation_level="AUTOCOMMIT")
     try:
-        # Of its own: the server frees the lock when this connection ends, however it ends.
-        connection = engine.connect().execution_options(isolation_level="AUTOCOMMIT")
-        try:
-            if kind == "postgresql":
-                connection.execute(text(KEEPALIVE))
-            connection.execute(text(take), {"key": key})
-        except BaseException:
-            connection.invalidate()
-            connection.close()
-            raise
-    except SQLAlchemyError as error:
-        raise unreachable(engine.url.render_as_string(), error) from error
+        if kind == "postgresql":
+            connection.execute(text(KEEPALIVE))
+        connection.execute(text(take), {"key": key})
+    except BaseException:
+        connection.invalidate()
+        connection.close()
+        raise
 
     def quietly() -> None:
         with suppress(SQLAlchemyError):
             give_back()
 
     return quietly
-
-
-def unreachable(url: str, error: BaseException) -> UserError:
-    """Say that a study's database cannot be used, and what it says.
-
-    Args:
-        url: The database's address, without its password.
-        error: The driver's, or Optuna's about it.
-    """
-    while error.__cause__ is not None and getattr(error, "orig", None) is None:
-        error = error.__cause__
-    reason = " ".join(str(getattr(error, "orig", None) or error).split()) or type(error).__name__
-    return UserError(
-        f"The study's database, hydra.sweeper.storage={url}, cannot be used ({reason[:300].rstrip('.')}): check the "
-        "address and the server, or leave the key out to keep the study in the sweep's folder."
-    )
 
 
 def _backend(study: Study) -> Any:

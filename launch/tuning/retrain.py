@@ -10,6 +10,7 @@ from pathlib import Path
 
 from dogbreed.errors import UserError
 from dogbreed.sweeps.record import key_of
+from dogbreed.sweeps.space import value_text
 from dogbreed.sweeps.winner import retraining_overrides, with_winner
 
 KEY = "from_tuning"
@@ -39,7 +40,8 @@ def with_tuning_winner(arguments: Sequence[str]) -> list[str]:
     if any(key_of(text) == "from_sweep" for text in kept):
         msg = f"{KEY}={name} and from_sweep name two winners: leave one of them out."
         raise UserError(msg)
-    overrides = _overrides(name, kept)
+    # Its place is also what a single run with `sweep=…` among the overrides is known by.
+    overrides = [*_overrides(name, kept), f"from_sweep={value_text(name)}"]
     # Flags may stand anywhere, but overrides must be in one piece for Hydra's parser.
     place = next((place for place, text in enumerate(kept) if not text.startswith("-")), len(kept))
     return [*kept[:place], *overrides, *kept[place:]]

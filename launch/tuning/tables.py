@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from dogbreed.errors import UserError
 from dogbreed.sweeps.space import Value, value_text
 from dogbreed.tables import format_table
 from launch.job_tables import cost_of
@@ -35,16 +36,21 @@ def ranking(state: JobState, record: LaunchRecord | None) -> str:
 
 
 def winner_words(state: JobState, folder: Path | None) -> str:
-    """Say which job is the best, and how to train it properly; empty where none has a value.
+    """Say which job is the best, and how to train it properly.
 
     Args:
         state: Of the tuning job.
         folder: Its folder; None where there is none.
+
+    Raises:
+        UserError: none of its jobs has reported a value.
     """
     metric, mode = objective_of(state)
-    best = next((trial for trial in ranked(trials_of(state), mode) if trial.value is not None), None)
+    trials = ranked(trials_of(state), mode)
+    best = next((trial for trial in trials if trial.value is not None), None)
     if best is None:
-        return "None of its jobs has reported a value."
+        msg = f"None of the {len(trials)} jobs of {state.name} has reported {metric}; why is in the table above."
+        raise UserError(msg)
     lines = [
         f"best    #{best.number} {metric}={best.value:.4g}  {best.words}",
         f"winner  python -m launch.train from_tuning={state.name} launch=MACHINE",
