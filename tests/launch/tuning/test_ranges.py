@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from dogbreed import UserError
 from dogbreed.sweeps.space import Choice, Real, Whole, override_text, parameter_text, parse_parameter
 from launch.overrides import from_hyperparameters, to_hyperparameters
-from launch.standin.tuning import chosen_values
+from launch.standin.tuning_values import chosen_values
 from launch.tuning.ranges import from_ranges, read_value, to_ranges
 
 KEYS = st.from_regex(r"[a-z]{1,8}(\.[a-z_]{1,8}){0,2}", fullmatch=True).filter(lambda key: not key.startswith("hydra"))

@@ -9,8 +9,8 @@ from botocore.exceptions import ClientError
 from launch_jobs import METRIC, request, wait_until
 from launch_requests import operation
 
-from launch.standin.tuning import chosen_values
 from launch.standin.tuning_actions import problem_of
+from launch.standin.tuning_values import chosen_values
 from launch.tuning.request import TUNING_LIMITS
 
 STANDIN = "driven"
