@@ -52,10 +52,8 @@ def with_values(search: Search) -> list[Trial]:
 
 
 def value_scale(search: Search, trials: Sequence[Trial]) -> tuple[Continuous, int]:
-    """Return the axis of the first objective, and how many values lie beyond it: it is made for finished trials."""
-    finished = [trial.value for trial in trials if trial.is_finished] or [trial.value for trial in trials]
-    scale, _ = objective_scale(finished, search.objectives[0], search.modes[0])
-    return scale, sum(not scale.low <= trial.value <= scale.high for trial in trials)
+    """Return the axis of the first objective, and how many values lie beyond it."""
+    return objective_scale([trial.value for trial in trials], search.objectives[0], search.modes[0])
 
 
 def describe(search: Search, trial: Trial, *more: str) -> str:

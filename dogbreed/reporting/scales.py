@@ -15,7 +15,9 @@ MAX_CATEGORIES = 12
 LOG_RANGE = 50.0
 # The share of trials that may lie beyond the end of an axis, so that the others can be told apart.
 MAX_BEYOND = 0.2
-FENCE = 2.0
+# So many times the distance between the quartiles beyond the quartile; of fewer values none is an outlier.
+FENCE = 3.0
+MIN_FENCED = 10
 _NICE = (1.0, 2.0, 2.5, 5.0, 10.0)
 
 
@@ -37,12 +39,14 @@ class Continuous:
         low: At 0.
         high: At 1, above ``low``.
         is_log: Evenly in the logarithm; ``low`` is positive then.
+        is_whole: Only whole numbers are written.
         write: Writes the numbers of ticks; by default as `number` does.
     """
 
     low: float
     high: float
     is_log: bool = False
+    is_whole: bool = False
     write: Callable[[float], str] = number
 
     def place(self, value: Any) -> float:
@@ -61,8 +65,10 @@ class Continuous:
 
     def _linear_ticks(self, limit: int) -> list[float]:
         rough = (self.high - self.low) / max(limit, 1)
+        rough = max(rough, 1.0) if self.is_whole else rough
         power = 10.0 ** math.floor(math.log10(rough))
-        step = next(power * factor for factor in (*_NICE, 20.0) if power * factor >= rough * 0.999)
+        steps = [power * factor for factor in (*_NICE, 20.0) if not self.is_whole or (power * factor).is_integer()]
+        step = next(step for step in steps if step >= rough * 0.999)
         first = math.ceil(self.low / step - 1e-9)
         last = math.floor(self.high / step + 1e-9)
         return [float(f"{index * step:.10g}") for index in range(first, last + 1)]
@@ -125,7 +131,7 @@ def parameter_scale(values: Sequence[Any], text: str = "") -> Scale:
     low, high = float(min(different)), float(max(different))
     is_wide = low > 0 and high / low > LOG_RANGE
     is_log = low > 0 and (re.match(r"\s*tag\(\s*log", text) is not None or (not text and is_wide))
-    return Continuous(low, high, is_log)
+    return Continuous(low, high, is_log, is_whole=all(isinstance(value, int) for value in different))
 
 
 def objective_scale(values: Sequence[float], name: str, mode: str) -> tuple[Continuous, int]:
@@ -144,7 +150,8 @@ def objective_scale(values: Sequence[float], name: str, mode: str) -> tuple[Cont
     first, third = ordered[len(ordered) // 4], ordered[(3 * len(ordered)) // 4]
     reach = FENCE * (third - first)
     inside = [value for value in ordered if (value >= first - reach if mode == "max" else value <= third + reach)]
-    if len(inside) > 1 and inside[-1] > inside[0] and len(ordered) - len(inside) <= MAX_BEYOND * len(ordered):
+    is_enough = len(ordered) >= MIN_FENCED and len(inside) > 1 and inside[-1] > inside[0]
+    if is_enough and len(ordered) - len(inside) <= MAX_BEYOND * len(ordered):
         low, high = inside[0], inside[-1]
     beyond = sum(not low <= value <= high for value in ordered)
     margin = 0.06 * (high - low) or 0.05 * abs(high) or 0.05

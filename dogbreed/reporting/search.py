@@ -207,7 +207,7 @@ def _trial(number: int, row: Mapping[str, Any], reader: Reader | None, objective
     if word == "running" and reader and not is_held(reader.folder / run_files.RUN_LOCK):
         word = "died"
     reason = next((str(of[key]) for of in (state, row) for key in ("reason", "error") if of.get(key)), "")
-    seconds = next((of["seconds"] for of in (metrics, state, row) if _is_number(of.get("seconds"))), None)
+    seconds = next((of["seconds"] for of in (state, row, metrics) if _is_number(of.get("seconds"))), None)
     rules = _mappings(reader.list(run_files.DIAGNOSIS_JSON)) if reader else []
     issues = [str(rule.get("name")) for rule in rules if rule.get("verdict") == "issue"]
     return Trial(

@@ -46,7 +46,7 @@ def draw_history(search: Search, palette: Palette, width: int = WIDTH) -> Figure
         return None
     y, beyond = value_scale(search, trials)
     numbers = [trial.number for trial in search.trials]
-    x = Continuous(min(numbers) - 0.5, max(*numbers, min(numbers) + 1) + 0.5)
+    x = Continuous(min(numbers) - 0.5, max(*numbers, min(numbers) + 1) + 0.5, is_whole=True)
     canvas = Canvas(f"{search.objectives[0]} of the trials", x, y, "trial", width=width)
     better = max if search.modes[0] == "max" else min
     path: list[tuple[float, float]] = []
@@ -182,7 +182,9 @@ def _curves(
     ends = [float(value) for _, _, y in curves for value in y[len(y) // 4 :]]
     scale, _ = objective_scale(ends, name, mode)
     epochs = [float(x[-1]) for _, x, _ in curves]
-    canvas = Canvas(f"{name} of the trials over the epochs", Continuous(1, max(*epochs, 2)), scale, "epoch")
+    canvas = Canvas(
+        f"{name} of the trials over the epochs", Continuous(1, max(*epochs, 2), is_whole=True), scale, "epoch"
+    )
     weight = _weight(len(curves))
     for trial, x, y in curves:
         chosen = np.unique(np.linspace(0, len(x) - 1, min(len(x), MAX_EPOCH_POINTS)).astype(np.int64))

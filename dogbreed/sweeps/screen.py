@@ -74,11 +74,8 @@ class Screen:
         """Show what has become of the trials of other processes since the last time."""
         for row in study_rows(study, self._plan.study.space):
             number, values = row["number"], row["params"]
-            if (
-                row["state"] == "running"
-                and number not in self._followed
-                and len(values) == len(self._plan.study.space)
-            ):
+            is_decided = len(values) == len(self._plan.study.space)
+            if row["state"] == "running" and number not in self._followed and is_decided:
                 self._followed[number] = row["state"]
                 self.began(number, values)
             elif row["state"] != "running" and self._followed.get(number) != row["state"]:

@@ -14,10 +14,11 @@ from dogbreed.config import check_objectives, group_options, objective_modes, ob
 from dogbreed.config.hashing import config_hash, hash_of
 from dogbreed.errors import UserError
 from dogbreed.run_files import STUDY_DB
-from dogbreed.sweeps.arguments import bare, read_arguments, trial_overrides
+from dogbreed.sweeps.arguments import Layout, bare, read_arguments, trial_overrides
+from dogbreed.sweeps.database import require_optuna, shown, sqlite_address
 from dogbreed.sweeps.distributions import proposal_of, to_distributions
 from dogbreed.sweeps.engines import GRID, find_engine, pruner_settings
-from dogbreed.sweeps.opening import StudyPlan, require_optuna, shown, sqlite_address
+from dogbreed.sweeps.opening import StudyPlan
 from dogbreed.sweeps.settings import SearchSweeperConf, check_settings
 from dogbreed.sweeps.shares import shares_of_this_machine
 from dogbreed.sweeps.space import Choice, Parameter, Space, Value, Whole, parse_space
@@ -41,8 +42,8 @@ class SearchPlan:
     Args:
         settings: The sweeper's.
         study: What the study is; its storage is settled.
-        fixed: Overrides of every trial.
-        base: The configuration that they make, without any searched value.
+        layout: Overrides of the trials, with slots for what is searched.
+        base: The configuration that they share.
         folder: Of the sweep.
         launcher: Hydra's name of who runs trials.
         prunes: Trials are told where the study is, and may be ended early.
@@ -50,7 +51,7 @@ class SearchPlan:
 
     settings: SearchSweeperConf
     study: StudyPlan
-    fixed: list[str]
+    layout: Layout
     base: DictConfig
     folder: Path
     launcher: str
@@ -71,7 +72,7 @@ class SearchPlan:
         told: dict[str, Value] = {}
         if self.prunes:
             told = {"trial.storage": self.study.storage, "trial.study": self.study.name, "trial.number": number}
-        return trial_overrides(self.fixed, {**values, **told})
+        return trial_overrides(self.layout, values, told)
 
 
 def plan_search(settings: Mapping[str, Any], config: DictConfig, loader: ConfigLoader) -> SearchPlan:
@@ -88,13 +89,13 @@ def plan_search(settings: Mapping[str, Any], config: DictConfig, loader: ConfigL
     """
     require_optuna()
     checked = check_settings(dict(settings))
-    fixed, space = _read(checked, config, loader)
-    base = _compose(loader, config, fixed)
+    layout, space = _read(checked, config, loader)
+    base, is_own = _base(loader, config, layout, space)
     names, modes = _objectives(base)
     engine = find_engine(checked.engine, len(names))
     if engine.sampler:
         to_distributions(space)  # refuses what Optuna cannot search
-    _check_keys(loader, config, fixed, space)
+    _check_keys(loader, config, layout, space)
     launcher = str(config.hydra.runtime.choices["hydra/launcher"])
     _check_devices(checked, base, launcher)
     pruner = pruner_settings(
@@ -116,9 +117,10 @@ def plan_search(settings: Mapping[str, Any], config: DictConfig, loader: ConfigL
         objectives=names,
         modes=modes,
         config=_config_hash(base),
-        default=_default_values(base, space) if checked.default_trial and checked.engine != GRID else None,
+        is_own_file=checked.storage is None,
+        default=_default_values(base, space) if is_own and checked.default_trial and checked.engine != GRID else None,
     )
-    return SearchPlan(checked, study, fixed, base, folder, launcher, _prunes(checked, base, launcher, len(names)))
+    return SearchPlan(checked, study, layout, base, folder, launcher, _prunes(checked, base, launcher, len(names)))
 
 
 def sweep_hash(config: DictConfig) -> str:
@@ -141,15 +143,30 @@ def plain(node: Any) -> dict[str, Any]:
     return dict(found)
 
 
-def _read(settings: SearchSweeperConf, config: DictConfig, loader: ConfigLoader) -> tuple[list[str], Space]:
+def _read(settings: SearchSweeperConf, config: DictConfig, loader: ConfigLoader) -> tuple[Layout, Space]:
     arguments = [str(one) for one in config.hydra.overrides.task]
-    fixed, texts = read_arguments(arguments, settings.params, loader)
-    # The folder of a sweep, which its trials have not to go on from.
-    return [one for one in fixed if bare(one).partition("=")[0] != "resume" or _is_word(one)], parse_space(texts)
+    layout, texts = read_arguments(arguments, settings.params, loader)
+    return [one for one in layout if not (isinstance(one, str) and _is_folder(one))], parse_space(texts)
 
 
-def _is_word(override: str) -> bool:
-    return override.partition("=")[2] in ("auto", "never")
+def _is_folder(override: str) -> bool:
+    """Say whether an override names the sweep that goes on, which is no matter of its trials."""
+    key, _, value = override.partition("=")
+    return bare(key) == "resume" and value not in ("auto", "never")
+
+
+def _base(loader: ConfigLoader, config: DictConfig, layout: Layout, space: Space) -> tuple[DictConfig, bool]:
+    """Compose what the trials share; say whether that is without any searched value.
+
+    What was typed may be about an option that is searched: ``optim=sgd,adamw optim.weight_decay=0``.
+    """
+    from hydra.errors import HydraException
+
+    try:
+        return _compose(loader, config, trial_overrides(layout, {})), True
+    except HydraException:
+        first = {key: _example(parameter) for key, parameter in space.items()}
+        return _compose(loader, config, trial_overrides(layout, first)), False
 
 
 def _compose(loader: ConfigLoader, config: DictConfig, overrides: Sequence[str]) -> DictConfig:
@@ -163,15 +180,15 @@ def _objectives(base: DictConfig) -> tuple[list[str], list[str]]:
     return objectives(base), objective_modes(base)
 
 
-def _check_keys(loader: ConfigLoader, config: DictConfig, fixed: Sequence[str], space: Space) -> None:
+def _check_keys(loader: ConfigLoader, config: DictConfig, layout: Layout, space: Space) -> None:
     """Compose a trial before there is any, and one for each option of a group: what does not exist is said now."""
     first = {key: _example(parameter) for key, parameter in space.items()}
-    _compose(loader, config, trial_overrides(fixed, first))
+    _compose(loader, config, trial_overrides(layout, first))
     groups = group_options()
     for key, parameter in space.items():
         if isinstance(parameter, Choice) and bare(key) in groups:
             for value in parameter.values[1:]:
-                _compose(loader, config, trial_overrides(fixed, {**first, key: value}))
+                _compose(loader, config, trial_overrides(layout, {**first, key: value}))
 
 
 def _example(parameter: Parameter) -> Value:

@@ -108,8 +108,10 @@ def test_a_value_that_is_meant_is_found():
     assert proposal_of(Choice((0.1, 0.2)), 0.2) == 0.2
     assert proposal_of(Whole(1, 9), 4.0) == 4
     assert proposal_of(Real(0.0, 1.0), 1) == 1.0
-    for parameter, value in [(Choice((16, 32)), 64), (Choice((1, 2)), True), (Real(0.0, 1.0), 2), (Real(0.0, 1.0), "auto"),
-                             (Whole(1, 9), 1.5), (Whole(0, 1), True), (Real(0.0, 1.0), None)]:  # fmt: skip
+    lists = [(Choice((16, 32)), 64), (Choice((1, 2)), True)]
+    reals = [(Real(0.0, 1.0), 2), (Real(0.0, 1.0), "auto"), (Real(0.0, 1.0), None)]
+    wholes = [(Whole(1, 9), 1.5), (Whole(0, 1), True)]
+    for parameter, value in [*lists, *reals, *wholes]:
         with pytest.raises(ValueError, match="not in|none of|no whole"):
             proposal_of(parameter, value)
 
