@@ -1,14 +1,15 @@
 """The source archive of a job: deterministic, and nothing in it that the job does not need.
 
 `sourcedir.tar.gz` holds ``sm_entry.py``, ``requirements.txt``, ``bundle.json``, our package, ``conf/``, the part of
-`launch` that runs inside a job, and the user's own code beside them. Names are sorted, times, owners and modes fixed,
-gzip's header is empty: the same content is the same archive. Its hash is that of the tar inside, because other builds
-of zlib pack the same content into other bytes.
+`launch` that runs inside a job, the sweeper that files of ``conf/`` name, and the user's own code beside them. Names
+are sorted, times, owners and modes fixed, gzip's header is empty: the same content is the same archive. Its hash is
+that of the tar inside, because other builds of zlib pack the same content into other bytes.
 """
 
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import io
 import json
 import os
@@ -32,6 +33,8 @@ MAX_CODE_BYTES = 50_000_000
 
 # What of `launch` a job needs; `launch.container` imports nothing else of it.
 _LAUNCH_PARTS = ("__init__.py", "container/", "overrides.py")
+# What files of conf/ name that a job composes from: a sweep's name its sweeper.
+_PLUGINS = ("dogbreed_optuna",)
 _OWN_NAMES = ("dogbreed", "conf", "launch", "hydra_plugins", "sm_entry.py", "requirements.txt", "bundle.json")
 # 1980-01-01: what came before, zip files cannot hold and tools complain of.
 _TIME_S = 315_532_800
@@ -109,7 +112,12 @@ def _own_files() -> dict[str, Path]:
     launcher = Path(__file__).resolve().parent
     conf = conf_dir()
     found = {}
-    for folder, top in ((package, "dogbreed"), (launcher, "launch"), (conf, "conf")):
+    folders = [(package, "dogbreed"), (launcher, "launch"), (conf, "conf")]
+    for plugin in _PLUGINS:
+        spec = importlib.util.find_spec(f"hydra_plugins.{plugin}")
+        if spec and spec.origin:
+            folders.append((Path(spec.origin).parent, f"hydra_plugins/{plugin}"))
+    for folder, top in folders:
         for name in list_checkout(folder):
             found[f"{top}/{name}"] = folder / name
     return {

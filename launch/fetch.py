@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tarfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
@@ -20,6 +20,9 @@ from launch.record import FILE_NAME
 # Beside what is fetched, until all of it is there.
 SCRATCH = ".fetch"
 DONE = "done.json"
+# The run folder's name in a job, which a trial's checkpoints have a folder of, too.
+RUN = "run"
+PARTS = (RUN, "model", CHECKPOINTS)
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,12 @@ class Fetched:
 
 
 def fetch(
-    store: ObjectStore, description: Mapping[str, Any], run_dir: Path, say: Callable[[str], None] = lambda _: None
+    store: ObjectStore,
+    description: Mapping[str, Any],
+    run_dir: Path,
+    say: Callable[[str], None] = lambda _: None,
+    *,
+    parts: Collection[str] = PARTS,
 ) -> Fetched:
     """Bring home what a job has written to S3; what a job that failed or runs has left so far as well.
 
@@ -50,6 +58,7 @@ def fetch(
         description: DescribeTrainingJob's answer.
         run_dir: The run folder; made if it is not there.
         say: Told what is being done.
+        parts: What of `PARTS` is wanted.
 
     Raises:
         UserError: S3 refuses, the disk is full, an archive is damaged or names a path outside its folder.
@@ -58,17 +67,24 @@ def fetch(
         scratch = run_dir / SCRATCH
         scratch.mkdir(parents=True, exist_ok=True)
         visit = _Visit(store, description, run_dir, scratch, say)
-        output = visit.artifacts("output", visit.place_output)
-        model = visit.artifacts("model", visit.place_model)
-        checkpoints = visit.checkpoints()
+        ways = {
+            RUN: lambda: visit.artifacts("output", visit.place_output),
+            "model": lambda: visit.artifacts("model", visit.place_model),
+            CHECKPOINTS: visit.checkpoints,
+        }
+        found = tuple(name for name, bring in ways.items() if name in parts and bring())
         shutil.rmtree(scratch)
-    parts = {"run": output, "model": model, CHECKPOINTS: checkpoints}
-    return Fetched(visit.num_files, visit.num_bytes, tuple(name for name, is_there in parts.items() if is_there))
+    return Fetched(visit.num_files, visit.num_bytes, found)
 
 
 def bucket_of(description: Mapping[str, Any]) -> str:
     """Return the bucket that a job writes to."""
-    return urlsplit(str(description["OutputDataConfig"]["S3OutputPath"])).netloc
+    return urlsplit(output_of(description)).netloc
+
+
+def output_of(description: Mapping[str, Any]) -> str:
+    """Return where a job, or those of a tuning job, write to."""
+    return str((description.get("TrainingJobDefinition") or description)["OutputDataConfig"]["S3OutputPath"])
 
 
 class _Visit:
@@ -115,7 +131,7 @@ class _Visit:
             kept.add(".hydra")
         for path in _files(content):
             relative = path.relative_to(content)
-            inner = relative.relative_to("run") if relative.parts[0] == "run" else Path("output", relative)
+            inner = relative.relative_to(RUN) if relative.parts[0] == RUN else Path("output", relative)
             if inner.parts[0] in kept:
                 continue
             target = self._run_dir / inner
@@ -137,6 +153,8 @@ class _Visit:
             return False
         is_over = self._description["TrainingJobStatus"] in ("Completed", "Failed", "Stopped")
         prefix = self._key(config["S3Uri"]) + "/"
+        if self._description.get("TuningJobArn"):  # the jobs of a tuning job share one place (launch.container.job)
+            prefix += f"{self._description['TrainingJobName']}/{RUN}/"
         done = read_json(self._scratch / DONE) if is_over else {}
         found = False
         items = {item.key[len(prefix) :]: item for item in self._store.list(prefix)}

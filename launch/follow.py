@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import re
 import signal
 import sys
 import threading
@@ -19,7 +18,7 @@ from dogbreed.errors import UserError
 from dogbreed.tables import format_table
 from launch.asking import agrees, is_at_terminal
 from launch.aws.transient import TransientError
-from launch.protocols import JobService, JobState, LogLine
+from launch.protocols import JobService, JobState, LogLine, own_reason
 from launch.record import LaunchRecord
 
 # The network is asked for after so many seconds, twice as many each time up to the most, less a random half.
@@ -119,8 +118,7 @@ def check_outcome(state: JobState) -> None:
 
 def failure_of(state: JobState) -> str:
     """Return why a job failed, without SageMaker's frame around what the job itself said, as one sentence."""
-    reason = re.sub(r"^AlgorithmError: |, exit code: -?\d+$", "", " ".join(state.message.split())).rstrip(". ")
-    return f"{reason or 'SageMaker gives no reason; its log may tell'}."
+    return f"{own_reason(state.message) or 'SageMaker gives no reason; its log may tell'}."
 
 
 def _watch(following: Following) -> JobState:

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dogbreed.errors import UserError, did_you_mean
-from launch.protocols import JobService, JobState, ObjectStore
+from launch.homecoming import service_of
+from launch.names import MAX_TUNING_NAME
+from launch.protocols import JobService, JobState
 from launch.record import FILE_NAME, LaunchRecord, find_records
 
 if TYPE_CHECKING:
@@ -33,13 +35,6 @@ class Job:
     run_dir: Path | None
     aws: Aws
     service: JobService
-
-    def store(self, state: JobState) -> ObjectStore:
-        """Open the bucket that it writes to."""
-        from launch.aws.storage import S3Store
-        from launch.fetch import bucket_of
-
-        return S3Store(self.aws, bucket_of(state.description))
 
     def keep(self, state: JobState) -> None:
         """Remember in its run folder what has become of it."""
@@ -88,7 +83,7 @@ class Lookup:
         """Run folders below `runs` that jobs were shipped from, the newest first."""
         return list(find_records(self.runs))
 
-    def connect(self, region: str | None = None, endpoint_url: str | None = None) -> tuple[Aws, JobService]:
+    def connect(self, region: str | None = None, endpoint_url: str | None = None) -> Aws:
         """Connect to AWS.
 
         Args:
@@ -99,37 +94,65 @@ class Lookup:
             UserError: the SDK is missing, there is no region, no credentials.
         """
         from launch.aws.session import Aws, connect
-        from launch.aws.training_jobs import TrainingJobs
         from launch.settings import LaunchSettings
 
         aws = connect(LaunchSettings(region=self._region or region))
         if endpoint_url and endpoint_url != aws.endpoint_url:
             aws = Aws(aws.session, aws.region, endpoint_url)
-        return aws, TrainingJobs(aws)
+        return aws
+
+    def list_all(self, aws: Aws, prefix: str, limit: int) -> list[JobState]:
+        """List the newest jobs of ours, tuning jobs among them, whose names begin so.
+
+        Args:
+            aws: The account.
+            prefix: Beginning of their names; empty for all.
+            limit: At most so many.
+
+        Raises:
+            UserError: AWS cannot be asked.
+        """
+        from launch.aws.training_jobs import TrainingJobs
+        from launch.aws.tuning_jobs import TuningJobs
+        from launch.follow import say
+
+        states = list(TrainingJobs(aws).list_ours(prefix, limit))
+        try:
+            states += TuningJobs(aws).list_ours(prefix, limit)
+        except UserError as error:  # a right of its own, which an account may not give
+            say(f"Tuning jobs are not listed: {error}")
+        return sorted(states, key=lambda state: state.description["CreationTime"], reverse=True)[:limit]
 
     def _of(self, run_dir: Path, record: LaunchRecord) -> Job:
-        return Job(record, run_dir, *self.connect(record.region, record.endpoint_url))
+        aws = self.connect(record.region, record.endpoint_url)
+        return Job(record, run_dir, aws, service_of(aws, record))
 
     def _in_aws(self, name: str) -> Job:
-        from launch.aws.training_jobs import UnknownJobError
+        from launch.aws.training_jobs import TrainingJobs, UnknownJobError
+        from launch.aws.tuning_jobs import TuningJobs
 
-        aws, service = self.connect()
-        try:
-            state = service.describe(name)
-        except UnknownJobError as error:
-            known = [record.job_name for _, record in self.records]
-            known += [state.name for state in service.list_ours("", NUM_GUESSES)]
-            hint = did_you_mean(name, known)
-            raise UserError(f"{error} {hint}".strip()) from error
-        record = LaunchRecord(
-            job_name=name, region=aws.region, request=_request_of(state), endpoint_url=aws.endpoint_url
-        )
-        return Job(record.seen(state), None, aws, service)
+        aws = self.connect()
+        unknown: UnknownJobError | None = None
+        kinds: list[JobService] = [TrainingJobs(aws), TuningJobs(aws)]
+        for service in kinds if len(name) <= MAX_TUNING_NAME else kinds[:1]:
+            try:
+                state = service.describe(name)
+            except UnknownJobError as error:
+                unknown = unknown or error
+            else:
+                record = LaunchRecord(name, aws.region, _request_of(state), endpoint_url=aws.endpoint_url)
+                return Job(record.seen(state), None, aws, service)
+        known = [record.job_name for _, record in self.records]
+        known += [state.name for state in self.list_all(aws, "", NUM_GUESSES)]
+        raise UserError(f"{unknown} {did_you_mean(name, known)}".strip()) from unknown
 
 
 def _request_of(state: JobState) -> dict[str, object]:
-    """Return what DescribeTrainingJob repeats of the request."""
+    """Return what AWS repeats of the request when it describes a job."""
     kept = (
+        "HyperParameterTuningJobName",
+        "HyperParameterTuningJobConfig",
+        "TrainingJobDefinition",
         "TrainingJobName",
         "RoleArn",
         "AlgorithmSpecification",

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from dogbreed.tables import format_table
+from launch.fetch import output_of
 from launch.follow import failure_of, num_machines
 from launch.job_lookup import Job, Lookup
 from launch.protocols import JobState
@@ -28,8 +29,8 @@ def list_jobs(lookup: Lookup, prefix: str, limit: int) -> str:
     Raises:
         UserError: AWS cannot be asked.
     """
-    aws, service = lookup.connect(*_newest_place(lookup))
-    states = service.list_ours(prefix, limit)
+    aws = lookup.connect(*_newest_place(lookup))
+    states = lookup.list_all(aws, prefix, limit)
     known = {record.job_name: (run_dir, record) for run_dir, record in reversed(lookup.records)}
     rows = [_row(state, *known.get(state.name, (None, None))) for state in states]
     if not rows:
@@ -72,20 +73,22 @@ def describe_job(job: Job) -> str:
     """
     state = job.service.describe(job.record.job_name)
     job.keep(state)
-    resources = state.description.get("ResourceConfig") or {}
-    spot = ", spot" if state.description.get("EnableManagedSpotTraining") else ""
+    definition = state.description.get("TrainingJobDefinition") or state.description
+    resources = definition.get("ResourceConfig") or {}
+    spot = ", spot" if definition.get("EnableManagedSpotTraining") else ""
     name, value = _objective(state)
     bound, most = cost_bound(state, job.record), job.record.most_usd
     pairs = [
         ("job", state.name),
         ("status", f"{state.status} ({state.phase})" if state.phase != state.status else state.status),
         ("failure", failure_of(state) if state.status == "Failed" else None),
-        ("machine", f"{num_machines(state.description)} × {resources.get('InstanceType', '?')}{spot}"),
+        ("search", _search(state)),
+        ("machine", f"{num_machines(definition)} × {resources.get('InstanceType', '?')}{spot}"),
         ("asked for", f"{age_of(state.description['CreationTime'])} ago"),
         ("seconds", None if state.billable_s is None else f"{state.billable_s:,} paid for"),
         ("cost", None if bound is None or most is None else f"at most {bound:.2f} USD so far, {most:.2f} USD in all"),
         ("objective", None if value is None else f"{name} {value:.4g}"),
-        ("output", state.description["OutputDataConfig"]["S3OutputPath"]),
+        ("output", output_of(state.description)),
         ("run folder", job.run_dir),
         ("fetched", job.record.fetched),
         ("console", None if job.aws.endpoint_url else _console(job)),
@@ -98,6 +101,10 @@ def describe_job(job: Job) -> str:
     ]
     if phases:
         text += f"\n\n{format_table(['since', 'phase', 'what SageMaker says'], phases)}"
+    if job.record.is_tuning:
+        from launch.tuning.tables import ranking
+
+        return f"{text}\n\n{ranking(state, job.record)}"
     if state.metrics:
         text += f"\n\n{format_table(['metric', 'last value'], [list(item) for item in sorted(state.metrics.items())])}"
     return text
@@ -110,10 +117,23 @@ def cost_bound(state: JobState, record: LaunchRecord | None) -> float | None:
         state: Of the job.
         record: Of its run folder, which keeps the most that all of it may cost.
     """
-    limit_s = (state.description.get("StoppingCondition") or {}).get("MaxRuntimeInSeconds")
-    if record is None or record.most_usd is None or state.billable_s is None or not limit_s:
+    return cost_of(state, record, state.billable_s)
+
+
+def cost_of(state: JobState, record: LaunchRecord | None, seconds: int | None) -> float | None:
+    """Return the most that some seconds of a job, or of a tuning job's jobs, can have cost, in US dollars.
+
+    Args:
+        state: Of the job.
+        record: Of its run folder.
+        seconds: Paid for; None if that is unknown.
+    """
+    definition = state.description.get("TrainingJobDefinition") or state.description
+    limit_s = (definition.get("StoppingCondition") or {}).get("MaxRuntimeInSeconds")
+    if record is None or record.most_usd is None or seconds is None or not limit_s:
         return None
-    return float(record.most_usd * min(1.0, state.billable_s / limit_s))
+    limits = (state.description.get("HyperParameterTuningJobConfig") or {}).get("ResourceLimits") or {}
+    return float(record.most_usd * min(1.0, seconds / (limit_s * limits.get("MaxNumberOfTrainingJobs", 1))))
 
 
 def age_of(moment: datetime) -> str:
@@ -131,8 +151,22 @@ def age_of(moment: datetime) -> str:
     return f"{seconds} s"
 
 
+def _search(state: JobState) -> str | None:
+    """Say in a line how a tuning job searches."""
+    config = state.description.get("HyperParameterTuningJobConfig")
+    if config is None:
+        return None
+    most, at_a_time = (config["ResourceLimits"].get(f"Max{kind}TrainingJobs") for kind in ("NumberOf", "Parallel"))
+    early = ", stopping early" if config.get("TrainingJobEarlyStoppingType") == "Auto" else ""
+    return f"{config['Strategy']}, {most} jobs, {at_a_time} at a time{early}"
+
+
 def _objective(state: JobState) -> tuple[str, float | None]:
-    """Return the metric that a job was to improve, and its last value."""
+    """Return the metric that a job was to improve, and its last value; a tuning job's best."""
+    config = state.description.get("HyperParameterTuningJobConfig")
+    if config is not None:
+        metric = str(config["HyperParameterTuningJobObjective"]["MetricName"])
+        return metric, state.metrics.get(metric)
     text = str((state.description.get("HyperParameters") or {}).get("objective", ""))
     name: Any = DEFAULT_OBJECTIVE
     if text:
@@ -148,4 +182,4 @@ def _objective(state: JobState) -> tuple[str, float | None]:
 def _console(job: Job) -> str:
     host = "console.amazonaws.cn" if job.aws.region.startswith("cn-") else "console.aws.amazon.com"
     place = f"{job.aws.region}.{host}/sagemaker/home?region={job.aws.region}"
-    return f"https://{place}#/jobs/{job.record.job_name}"
+    return f"https://{place}#/{'hyper-tuning-jobs' if job.record.is_tuning else 'jobs'}/{job.record.job_name}"

@@ -17,7 +17,8 @@ from launch.job_lookup import Job, Lookup
 from launch.record import FILE_NAME, now
 
 EPILOG = """\
-A job is named by its name or its run folder; without either, it is the newest below --runs.
+A job is named by its name or its run folder; without either, it is the newest below --runs. A tuning job is one, too:
+show prints the ranking of its jobs, logs tells which began and ended, fetch brings home the run folders of all.
 
 examples:
   python -m launch.jobs list                     the newest jobs: what they do, for how long, at what cost at most
@@ -98,16 +99,16 @@ def _stop(job: Job, args: argparse.Namespace) -> None:
 
 
 def _fetch(job: Job, args: argparse.Namespace) -> None:
-    from launch.fetch import fetch
     from launch.follow import say
+    from launch.homecoming import bring_home
 
     run_dir = args.into.expanduser() if args.into else job.run_dir or args.runs.expanduser() / job.record.job_name
     state = job.service.describe(job.record.job_name)
     record = job.record.seen(state)
-    if state.is_over and record.fetched and run_dir == job.run_dir and not args.again:
+    if state.is_over and record.fetched and run_dir == job.run_dir and not (args.again or args.all):
         sys.stdout.write(f"{run_dir} has all of it since {record.fetched}; --again fetches it anew.\n")
         return
-    fetched = fetch(job.store(state), state.description, run_dir, say)
+    fetched = bring_home(job.aws, record, state, run_dir, say, is_everything=args.all, is_again=args.again)
     if run_dir == job.run_dir or not (run_dir / FILE_NAME).exists():
         replace(record, fetched=now() if state.is_over else None).write(run_dir)
     what = ", ".join(fetched.parts) or "nothing, for it has written nothing so far"
@@ -145,6 +146,7 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     fetch = actions.add_parser("fetch", parents=[common, one], help="bring a job's run folder home")
     fetch.add_argument("--into", type=Path, metavar="DIR", help="another run folder than the job's own")
     fetch.add_argument("--again", action="store_true", help="fetch anew what was fetched already")
+    fetch.add_argument("--all", action="store_true", help="of a tuning job, models and checkpoints of all its jobs")
     return parser.parse_args(argv)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -92,16 +92,17 @@ LIMITS = (
 )
 
 
-def check(request: Mapping[str, Any]) -> None:
-    """Refuse a CreateTrainingJob request that the API would refuse for its form.
+def check(request: Mapping[str, Any], limits: Sequence[Limit] = LIMITS) -> None:
+    """Refuse a request that the API would refuse for its form.
 
     Args:
         request: By the API's names.
+        limits: Of its action; CreateTrainingJob's.
 
     Raises:
         UserError: names the place in the request, what is wrong with it and what to change.
     """
-    for limit in LIMITS:
+    for limit in limits:
         for place, value in _find(request, limit.path.split("."), ""):
             problem = _problem(value, limit)
             if problem:

@@ -90,7 +90,7 @@ def to_hyperparameters(overrides: Sequence[str]) -> dict[str, str]:
         if is_mapping:
             mappings.add(name)
         found.pop(name, None)  # the last one counts, at its place
-        found[name] = _encode(text) if equals else "null"
+        found[name] = encode(text) if equals else "null"
     if found:
         found[ORDER] = json.dumps(" ".join(found))
     check_hyperparameters(found)
@@ -105,13 +105,13 @@ def from_hyperparameters(hyperparameters: Mapping[str, str]) -> list[str]:
             the container has decoded from it. A text that is no JSON string, as a tuning job writes its values, is
             taken as it is.
     """
-    order = _decode(hyperparameters.get(ORDER)) or ""
+    order = decode(hyperparameters.get(ORDER)) or ""
     places = {name: place for place, name in enumerate(order.split(" "))}
     names = [name for name in hyperparameters if not name.startswith(NOT_OVERRIDES)]
     names.sort(key=lambda name: (places.get(name, len(places)), name))
     overrides = []
     for name in names:
-        text = _decode(hyperparameters[name])
+        text = decode(hyperparameters[name])
         overrides.append(name if text is None else f"{name}={text}")
     return overrides
 
@@ -153,16 +153,24 @@ def replace_override(overrides: Sequence[str], key: str, text: str) -> list[str]
     return [*kept, f"{key}={text}"]
 
 
-def _encode(text: str) -> str:
-    """Return JSON that a shell leaves alone when the toolkit has made an argument of it."""
+def encode(text: str) -> str:
+    """Return a hyperparameter's text: JSON that a shell leaves alone when the toolkit has made an argument of it.
+
+    Args:
+        text: Right of ``=``, in Hydra's grammar.
+    """
     plain = _PLAIN.fullmatch(text)
     return json.dumps(
         text if plain else {_CODED: base64.urlsafe_b64encode(text.encode(errors="surrogateescape")).decode()}
     )
 
 
-def _decode(text: str | None) -> str | None:
-    """Return the text in a JSON string or a coded one, None for null, anything else as it is."""
+def decode(text: str | None) -> str | None:
+    """Return what is right of ``=``: the text in a JSON string or a coded one, None for null, anything else as it is.
+
+    Args:
+        text: A hyperparameter's, as the API has it.
+    """
     if text is None:
         return None
     try:

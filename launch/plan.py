@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
@@ -35,10 +36,11 @@ class Plan:
         places: Where its files go.
         channels: What travels, each with its address in S3.
         overrides: From which the job composes its configuration.
-        request: CreateTrainingJob's.
+        request: The action's.
         cost: The most that it can cost.
         facts: What it was made from.
         notes: What the user should know, in sentences.
+        action: Of the API: CreateTrainingJob, or CreateHyperParameterTuningJob (`launch.tuning.plan`).
     """
 
     settings: LaunchSettings
@@ -51,6 +53,7 @@ class Plan:
     cost: Cost
     facts: Facts
     notes: tuple[str, ...]
+    action: str = "CreateTrainingJob"
 
     @property
     def uploads(self) -> tuple[tuple[Channel, str], ...]:
@@ -77,6 +80,7 @@ def make_plan(
     choices: Mapping[str, str | None] | None = None,
     pretrained: Path | str | None = None,
     wheels: Path | str | None = None,
+    naming: Callable[[str, datetime, str], str] = job_name,
 ) -> Plan:
     """Put one launch together.
 
@@ -87,6 +91,7 @@ def make_plan(
         choices: Group to option, as Hydra knows them, for the job's name.
         pretrained: The hub's weights, for a job without a network.
         wheels: Libraries, likewise.
+        naming: Makes a name of its beginning, the time and a token.
 
     Raises:
         UserError: values contradict each other or the machine, a path is none, the API would refuse the request, or it
@@ -94,7 +99,7 @@ def make_plan(
     """
     settings = LaunchSettings.of(cfg)
     machine = None if settings.is_local else find_machine(str(settings.instance_type))
-    num_devices = _check_fit(cfg, settings, machine)
+    num_devices = check_fit(cfg, settings, machine)
     routing = route(cfg, job_overrides(overrides), settings, pretrained=pretrained, wheels=wheels)
     places = Places(facts.bucket, settings.prefix)
     code = places.code(facts.bundle.digest)
@@ -102,7 +107,7 @@ def make_plan(
     if settings.network_isolation and not settings.is_local:  # the toolkit could not fetch it from S3
         channels = ((Channel("code", code), code), *channels)
         code = f"{CHANNELS}/code/{PurePosixPath(code).name}"
-    name = job_name(base_name(settings, cfg, choices or {}), facts.now, facts.token)
+    name = naming(base_name(settings, cfg, choices or {}), facts.now, facts.token)
     hyperparameters = {
         **to_hyperparameters(routing.overrides),
         **container_hyperparameters(
@@ -135,8 +140,20 @@ def make_plan(
     return Plan(settings, name, facts.region, job_places, channels, routing.overrides, request, cost, facts, notes)
 
 
-def _check_fit(cfg: DictConfig, settings: LaunchSettings, machine: Machine | None) -> int:
-    """Hold the run against the machine, before it is paid for; return how many devices train."""
+def check_fit(cfg: DictConfig, settings: LaunchSettings, machine: Machine | None) -> int:
+    """Hold the run against the machine, before it is paid for.
+
+    Args:
+        cfg: The composed configuration.
+        settings: The ``launch`` block.
+        machine: What it runs on; None where nothing is known of it.
+
+    Returns:
+        How many devices train.
+
+    Raises:
+        UserError: the run does not fit.
+    """
     nodes = int(cfg.trainer.num_nodes)
     if nodes != settings.instance_count:
         msg = (

@@ -22,7 +22,7 @@ def preview(plan: Plan) -> str:
         Sections of text, the request as JSON.
     """
     sections = [
-        _section("request (CreateTrainingJob)", [json.dumps(plan.request, indent=2, ensure_ascii=False)]),
+        _section(f"request ({plan.action})", [json.dumps(plan.request, indent=2, ensure_ascii=False)]),
         _section("code", list(_code(plan))),
         _section("uploads", list(_uploads(plan))),
         _section("overrides in the job", [f"  {override}" for override in plan.overrides] or ["  none"]),

@@ -150,6 +150,7 @@ class Cost:
         seconds: That each can be billed for at most.
         hourly_usd: Price of one; None if it is unknown.
         origin: Where the price is from, in words.
+        num_jobs: Of the same kind, each of which can be billed for so long: a tuning job's children.
     """
 
     instance_type: str
@@ -157,18 +158,20 @@ class Cost:
     seconds: int
     hourly_usd: float | None
     origin: str
+    num_jobs: int = 1
 
     @property
     def usd(self) -> float | None:
         """The bound in US dollars, rounded up to a cent; None if the price is unknown."""
         if self.hourly_usd is None:
             return None
-        exact = self.hourly_usd * self.num_instances * self.seconds / HOUR_S
+        exact = self.hourly_usd * self.num_instances * self.seconds * self.num_jobs / HOUR_S
         return math.ceil(round(exact * 100, 6)) / 100
 
     def describe(self) -> str:
         """Say it in one line."""
         what = f"{self.num_instances} × {self.instance_type} for at most {self.seconds} s"
+        what = f"{self.num_jobs} jobs, each {what}" if self.num_jobs > 1 else what
         if self.usd is None:
             return f"unknown ({what}; {self.origin})"
         return f"at most {self.usd:.2f} USD ({what} at {self.hourly_usd:g} USD an hour, {self.origin}; {NOT_IN_IT})"
@@ -203,13 +206,12 @@ def most_usd(request: Mapping[str, Any], region: str, table: PriceTable | None) 
     return Cost(instance, resources["InstanceCount"], seconds, hourly_usd, origin)
 
 
-def check_cap(cost: Cost, max_cost_usd: float | None, num_jobs: int = 1) -> None:
+def check_cap(cost: Cost, max_cost_usd: float | None) -> None:
     """Refuse what could cost more than allowed.
 
     Args:
-        cost: Of one job.
+        cost: Of all jobs that will be started.
         max_cost_usd: ``launch.max_cost_usd``; None for no limit.
-        num_jobs: Jobs that will be started.
 
     Raises:
         UserError: it could cost more, or nobody knows.
@@ -222,8 +224,10 @@ def check_cap(cost: Cost, max_cost_usd: float | None, num_jobs: int = 1) -> None
             f"({cost.origin}): give a table, launch.prices=FILE.yaml, or leave the limit out."
         )
         raise UserError(msg)
-    if cost.usd * num_jobs > max_cost_usd:
-        jobs = f"{num_jobs} jobs could cost {cost.usd * num_jobs:.2f} USD" if num_jobs > 1 else "the job could cost"
-        detail = f"{jobs}, each {cost.describe()}" if num_jobs > 1 else f"{jobs} {cost.describe()}"
-        msg = f"launch.max_cost_usd={max_cost_usd:g}: {detail}. Lower launch.max_run_s, or raise the limit."
+    if cost.usd > max_cost_usd:
+        what, fewer = ("the jobs", " or max_jobs") if cost.num_jobs > 1 else ("the job", "")
+        msg = (
+            f"launch.max_cost_usd={max_cost_usd:g}: {what} could cost {cost.describe()}. Lower "
+            f"launch.max_run_s{fewer}, or raise the limit."
+        )
         raise UserError(msg)

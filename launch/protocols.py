@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,6 +76,16 @@ class LogPosition:
     """
 
     tokens: Mapping[str, str]
+
+
+def own_reason(text: str) -> str:
+    """Return why a job failed without SageMaker's frame around what the job itself said, without a full stop.
+
+    Example:
+        >>> own_reason("AlgorithmError: No picture., exit code: 1")
+        'No picture'
+    """
+    return re.sub(r"^AlgorithmError: |, exit code: -?\d+$", "", " ".join(text.split())).rstrip(". ")
 
 
 @dataclass(frozen=True)

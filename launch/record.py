@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ class LaunchRecord:
     Args:
         job_name: Of the training job.
         region: Where it runs.
-        request: CreateTrainingJob's, whole.
+        request: The one that was sent, whole: CreateTrainingJob's, or a tuning job's.
         endpoint_url: Address of AWS, where it is not the usual one: the stand-in's.
         account: Twelve digits.
         bundle_sha256: Of the source archive.
@@ -37,6 +37,7 @@ class LaunchRecord:
         failure: Why it failed.
         fetched: When all of it was brought home, ISO 8601 in UTC.
         log_position: How far its log has been shown.
+        overrides: As typed, as far as the job's configuration is composed from them.
     """
 
     job_name: str
@@ -53,6 +54,7 @@ class LaunchRecord:
     failure: str | None = None
     fetched: str | None = None
     log_position: Mapping[str, str] = field(default_factory=dict)
+    overrides: Sequence[str] = field(default_factory=list)
 
     def write(self, run_dir: Path) -> None:
         """Write ``launch.json``, whole or not at all."""
@@ -88,6 +90,11 @@ class LaunchRecord:
     def read_to(self, position: LogPosition) -> LaunchRecord:
         """Return the record with the log shown so far."""
         return replace(self, log_position=dict(position.tokens))
+
+    @property
+    def is_tuning(self) -> bool:
+        """Say whether it is a tuning job, with jobs of its own."""
+        return "HyperParameterTuningJobName" in self.request
 
     @property
     def position(self) -> LogPosition | None:

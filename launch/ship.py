@@ -11,8 +11,9 @@ from dogbreed.errors import UserError
 from launch.cargo import Cargo, upload
 from launch.facts import Facts
 from launch.gather import facts_here, facts_of_account
+from launch.overrides import job_overrides
 from launch.plan import Plan, make_plan
-from launch.protocols import JobState
+from launch.protocols import JobService, JobState
 from launch.record import FILE_NAME, LaunchRecord, now
 from launch.settings import LaunchSettings
 
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
     from launch.aws.session import Aws
-    from launch.aws.training_jobs import TrainingJobs
 
 Say = Callable[[str], None]
 Choices = Mapping[str, str | None]
@@ -85,23 +85,56 @@ def submit(
     cargo = Cargo.pack(cfg)
     if LaunchSettings.of(cfg).is_local:
         return LocalJob(plan_here(cfg, overrides, cargo, choices), cargo, run_dir)
-    from launch.aws.session import connect
-    from launch.aws.storage import S3Store
     from launch.aws.training_jobs import TrainingJobs
 
-    settings = LaunchSettings.of(cfg)
+    def plan(facts: Facts) -> Plan:
+        return _plan(cfg, overrides, facts, cargo, choices)
+
+    return send(LaunchSettings.of(cfg), cargo, run_dir, plan, TrainingJobs, job_overrides(overrides), say)
+
+
+def send(
+    settings: LaunchSettings,
+    cargo: Cargo,
+    run_dir: Path,
+    make: Callable[[Facts], Plan],
+    service: Callable[[Aws], JobService],
+    overrides: Sequence[str],
+    say: Say,
+    check: Callable[[JobService, Plan], None] = lambda _, __: None,
+) -> SentJob:
+    """Ask, reckon, upload and send: the way of every job, whatever its kind.
+
+    Args:
+        settings: The ``launch`` block.
+        cargo: What travels.
+        run_dir: The folder that remembers the job before AWS hears of it.
+        make: Plans the job from facts.
+        service: Takes it.
+        overrides: As typed, those that make the job's configuration.
+        say: Told what is being done.
+        check: Asks AWS about what a plan alone cannot know, before anything travels.
+
+    Raises:
+        UserError: it cannot be sent; nothing runs then.
+    """
+    from launch.aws.session import connect
+    from launch.aws.storage import S3Store
+
     if (run_dir / FILE_NAME).exists():
         msg = f"{run_dir} belongs to another job ({FILE_NAME}): choose another folder, hydra.run.dir=DIR."
         raise UserError(msg)
     aws = connect(settings)
     facts = facts_of_account(aws, settings, cargo.facts, say)
     # Once before anything travels: what AWS would refuse, or what may cost too much, moves no byte.
-    plan = _plan(cfg, overrides, facts, cargo, choices)
+    plan = make(facts)
+    jobs = service(aws)
+    check(jobs, plan)
     say(f"{plan.name}: {plan.cost.describe()}")
     for note in plan.notes:
         say(note)
     addresses = upload(S3Store(aws, facts.bucket, settings.kms_key), cargo, plan, say)
-    plan = _plan(cfg, overrides, replace(facts, addresses=addresses), cargo, choices)
+    plan = make(replace(facts, addresses=addresses))
     record = LaunchRecord(
         plan.name,
         aws.region,
@@ -111,9 +144,9 @@ def submit(
         bundle_sha256=cargo.bundle.sha256,
         revision=cargo.facts.revision,
         most_usd=plan.cost.usd,
+        overrides=list(overrides),
     )
     record.write(run_dir)
-    jobs = TrainingJobs(aws)
     jobs.create(plan.request)
     record = replace(record, submitted=now())
     record.write(run_dir)
@@ -137,7 +170,7 @@ class SentJob:
     """
 
     def __init__(
-        self, aws: Aws, jobs: TrainingJobs, record: LaunchRecord, run_dir: Path, say: Say, poll_s: float = 5.0
+        self, aws: Aws, jobs: JobService, record: LaunchRecord, run_dir: Path, say: Say, poll_s: float = 5.0
     ) -> None:
         self.record = record
         self._aws = aws
@@ -162,11 +195,10 @@ class SentJob:
 
     def fetch(self) -> None:
         """Bring home what it has written."""
-        from launch.aws.storage import S3Store
-        from launch.fetch import bucket_of, fetch
+        from launch.homecoming import bring_home
 
         state = self.poll()
-        fetch(S3Store(self._aws, bucket_of(state.description)), state.description, self._run_dir, self._say)
+        bring_home(self._aws, self.record, state, self._run_dir, self._say)
         if state.is_over:
             self._keep(replace(self.record, fetched=now()))
 

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
-from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from dogbreed.command import run_hydra_command
 from dogbreed.errors import UserError
@@ -18,7 +15,9 @@ if TYPE_CHECKING:
 
 def main() -> None:
     """Run the command line."""
-    run_hydra_command("train", ship, ["hydra/help=launch"])
+    from launch.tuning.retrain import with_tuning_winner
+
+    run_hydra_command("train", ship, ["hydra/help=launch"], rewrite=with_tuning_winner)
 
 
 def ship(cfg: DictConfig) -> None:
@@ -44,7 +43,11 @@ def ship(cfg: DictConfig) -> None:
     overrides = list(hydra_cfg.overrides.task)
     run_dir, choices = Path(hydra_cfg.runtime.output_dir), dict(hydra_cfg.runtime.choices)
     if settings.dry_run:
-        _show(cfg, overrides, run_dir, choices)
+        from launch.cargo import Cargo
+        from launch.dry_run import show
+        from launch.ship import plan_here
+
+        show(lambda: plan_here(cfg, overrides, Cargo.pack(cfg), choices), run_dir)
         return
     from launch.ship import submit
 
@@ -59,22 +62,6 @@ def ship(cfg: DictConfig) -> None:
     check_outcome(state)
     if not settings.is_local:  # which has said so
         sys.stdout.write(f"run     {run_dir}\n")
-
-
-def _show(cfg: DictConfig, overrides: Sequence[str], run_dir: Path, choices: dict[str, Any]) -> None:
-    """Print what would be sent; folders that Hydra has made for a run go, if they hold nothing else."""
-    from launch.cargo import Cargo
-    from launch.preview import preview
-    from launch.ship import plan_here
-
-    try:
-        plan = plan_here(cfg, overrides, Cargo.pack(cfg), choices)
-        sys.stdout.write(preview(plan) + "\n")
-    finally:
-        if [path.name for path in run_dir.iterdir()] == [".hydra"]:
-            shutil.rmtree(run_dir)
-            with suppress(OSError):  # others' runs are there
-                run_dir.parent.rmdir()
 
 
 if __name__ == "__main__":

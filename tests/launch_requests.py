@@ -12,10 +12,10 @@ def operation(name="CreateTrainingJob"):
     return botocore.session.get_session().get_service_model("sagemaker").operation_model(name).input_shape
 
 
-def refused_by_botocore(request) -> str:
+def refused_by_botocore(request, name="CreateTrainingJob") -> str:
     """Return what botocore has against a request; empty if nothing."""
-    report = ParamValidator().validate(dict(request), operation())
-    return report.generate_report() if report.has_errors() else _wrong_words(request, operation())
+    report = ParamValidator().validate(dict(request), operation(name))
+    return report.generate_report() if report.has_errors() else _wrong_words(request, operation(name))
 
 
 def _wrong_words(value, shape, place=""):

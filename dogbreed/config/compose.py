@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from dogbreed.config.places import conf_dir
@@ -26,7 +27,6 @@ def compose(overrides: Sequence[str] = (), config_name: str = "train") -> DictCo
         UserError: a group, option or key does not exist, or a value is malformed.
     """
     from hydra import compose as hydra_compose
-    from hydra import initialize_config_dir
     from hydra.errors import HydraException
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
@@ -34,9 +34,24 @@ def compose(overrides: Sequence[str] = (), config_name: str = "train") -> DictCo
     from dogbreed.config.explain import explain
 
     try:
-        with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        with _hydra():
             cfg = hydra_compose(config_name, list(overrides))
     except (HydraException, OmegaConfBaseException) as error:
         raise UserError(explain(error, config_name)) from error
     OmegaConf.set_struct(cfg, True)
     return cfg
+
+
+@contextmanager
+def _hydra() -> Iterator[None]:
+    """Have a Hydra of our own, also within a command that Hydra runs, whose own comes back afterwards."""
+    from hydra import initialize_config_dir
+    from hydra.core.global_hydra import GlobalHydra
+
+    around = GlobalHydra.instance().hydra
+    GlobalHydra.instance().clear()
+    try:
+        with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+            yield
+    finally:
+        GlobalHydra.instance().hydra = around

@@ -154,7 +154,7 @@ def value_text(value: Value) -> str:
         return str(value).lower()
     if not isinstance(value, str):
         return repr(value)
-    return value if _reads_as_itself(value) else quoted(value)
+    return value if value and _reads_as_itself(value) else quoted(value)
 
 
 def override_text(key: str, value: Value) -> str:

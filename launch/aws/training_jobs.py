@@ -64,7 +64,7 @@ class TrainingJobs:
             except self._client.exceptions.ResourceInUse:
                 # The SDK repeats a request that got no answer, though it may have arrived.
                 found = self._client.describe_training_job(TrainingJobName=name)
-                if _is_of(found, request):
+                if is_of(found, request, ("HyperParameters", "RoleArn", "OutputDataConfig")):
                     return str(found["TrainingJobArn"])
         msg = (
             f"A training job of the name {name} exists already in {self.region}: choose another with launch.name=NAME."
@@ -83,7 +83,7 @@ class TrainingJobs:
             try:
                 return state_of(self._watch.describe_training_job(TrainingJobName=name))
             except self._watch.exceptions.ClientError as error:
-                if not _is_unknown(error):
+                if not is_unknown(error):
                     raise
         raise UnknownJobError(name, self.region)
 
@@ -105,7 +105,7 @@ class TrainingJobs:
                 if not chunk:
                     break
                 answers = pool.map(lambda name: self._client.describe_training_job(TrainingJobName=name), chunk)
-                found += [state_of(answer) for answer in answers if OURS in answer.get("HyperParameters", {})]
+                found += [state_of(answer) for answer in answers if _is_ours(answer)]
         return found[:limit]
 
     def stop(self, name: str) -> None:
@@ -144,11 +144,12 @@ class UnknownJobError(UserError):
     Args:
         name: That was asked for.
         region: Where.
+        kind: Of jobs.
     """
 
-    def __init__(self, name: str, region: str) -> None:
+    def __init__(self, name: str, region: str, kind: str = "training") -> None:
         super().__init__(
-            f"There is no training job {name} in {region}: python -m launch.jobs list shows those there are."
+            f"There is no {kind} job {name} in {region}: python -m launch.jobs list shows those there are."
         )
 
 
@@ -172,14 +173,26 @@ def state_of(description: Mapping[str, Any]) -> JobState:
     )
 
 
-def _is_unknown(error: Any) -> bool:
+def _is_ours(description: Mapping[str, Any]) -> bool:
+    """Say whether a job is one of this library's; those of a tuning job are told of with it."""
+    return OURS in description.get("HyperParameters", {}) and not description.get("TuningJobArn")
+
+
+def is_unknown(error: Any) -> bool:
+    """Say whether an error of AWS's means that there is nothing of that name."""
     code, message = error.response["Error"].get("Code"), error.response["Error"].get("Message", "")
     not_found = "not found" in message.lower() or "could not find" in message.lower()
     return code == "ResourceNotFound" or (code == "ValidationException" and not_found)
 
 
-def _is_of(description: Mapping[str, Any], request: Mapping[str, Any]) -> bool:
-    keys = ("HyperParameters", "RoleArn", "OutputDataConfig")
+def is_of(description: Mapping[str, Any], request: Mapping[str, Any], keys: Sequence[str]) -> bool:
+    """Say whether what AWS describes was made by a request.
+
+    Args:
+        description: AWS's answer.
+        request: What was sent.
+        keys: Of both, to compare by.
+    """
     return all(_is_within(request.get(key), description.get(key)) for key in keys)
 
 

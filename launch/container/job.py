@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Mapping
@@ -27,6 +28,7 @@ class Job:
         num_gpus: GPUs of this machine.
         instance_type: ``ml.g5.xlarge``; ``local`` where it is no machine of SageMaker's.
         network_interface: Through which machines reach each other.
+        name: Of the job; empty where nobody says it.
     """
 
     base: Path
@@ -39,6 +41,7 @@ class Job:
     num_gpus: int = 0
     instance_type: str = "local"
     network_interface: str = ""
+    name: str = ""
 
     @classmethod
     def of(cls, variables: Mapping[str, str]) -> Job:
@@ -73,6 +76,7 @@ class Job:
             num_gpus=int(variables.get("SM_NUM_GPUS") or 0),
             instance_type=variables.get("SM_CURRENT_INSTANCE_TYPE", "local"),
             network_interface=variables.get("SM_NETWORK_INTERFACE_NAME", ""),
+            name=variables.get("TRAINING_JOB_NAME", ""),
         )
 
     @property
@@ -82,14 +86,25 @@ class Job:
 
     @property
     def checkpoint_dir(self) -> Path | None:
-        """Folder that SageMaker copies to S3 while the job runs, and back before it goes on; None if it does not."""
+        """Folder that SageMaker copies to S3 while the job runs, and back before it goes on; None if it does not.
+
+        The jobs of a tuning job share one place in S3, so that each has a folder of its own name in it.
+        """
         folder = self.base / "checkpoints"
-        return folder if folder.is_dir() else None
+        if not folder.is_dir():
+            return None
+        return folder / self._own_name if self.is_trial else folder
 
     @property
     def failure_file(self) -> Path:
         """What DescribeTrainingJob shows as FailureReason."""
         return self.base / "output" / "failure"
+
+    @property
+    def _own_name(self) -> str:
+        """The job's name; where nobody says it, what sets it apart from others of its tuning job."""
+        values = json.dumps(sorted(self.hyperparameters.items()))
+        return self.name or hashlib.sha256(values.encode()).hexdigest()[:16]
 
     @property
     def is_trial(self) -> bool:

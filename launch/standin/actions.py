@@ -1,13 +1,13 @@
 """The actions that moto 5.2 lacks or answers too simply, on its own backends.
 
-Lacking: StopTrainingJob, UpdateTrainingJob, StopHyperParameterTuningJob, ListTrainingJobsForHyperParameterTuningJob,
-UpdateEndpoint (SageMaker) and SimulatePrincipalPolicy (IAM). Replaced: CreateTrainingJob, whose job is over at once and
+Lacking: StopTrainingJob, UpdateTrainingJob, UpdateEndpoint (SageMaker) and SimulatePrincipalPolicy (IAM); those of
+tuning jobs are in `launch.standin.tuning_actions`. Replaced: CreateTrainingJob, whose job is over at once and
 which takes a name twice; ListTrainingJobs, which neither sorts nor counts pages after filtering.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from flask import Flask
@@ -16,23 +16,29 @@ from moto.core.utils import convert_to_flask_response
 from moto.iam.access_control import IAMPolicy, PermissionResult
 from moto.iam.responses import IamResponse
 from moto.moto_server.werkzeug_app import create_backend_app
-from moto.sagemaker.exceptions import ResourceInUseException, ResourceNotFound, ValidationError
+from moto.sagemaker.exceptions import ResourceInUseException, ValidationError
 from moto.sagemaker.responses import SageMakerResponse
 
 from launch.standin.job import TrainingJob
+from launch.standin.pages import page
+from launch.standin.tuning_actions import TuningActions
 
 OnCreate = Callable[[TrainingJob], None]
 
 
-class SageMaker(SageMakerResponse):
+class SageMaker(TuningActions):
     """moto's SageMaker with jobs that live; `with_worker` binds it to who takes them."""
 
-    on_create: OnCreate
-
     @classmethod
-    def with_worker(cls, on_create: OnCreate) -> type[SageMaker]:
-        """Return the class that hands each new job on."""
-        return type("SageMaker", (cls,), {"on_create": staticmethod(on_create)})
+    def with_worker(cls, on_create: OnCreate, is_closing: Callable[[], bool] = lambda: False) -> type[SageMaker]:
+        """Return the class that hands each new job on.
+
+        Args:
+            on_create: Takes a job.
+            is_closing: Says whether the stand-in ends.
+        """
+        bound = {"on_create": staticmethod(on_create), "is_closing": staticmethod(is_closing)}
+        return type("SageMaker", (cls,), bound)
 
     @property
     def _jobs(self) -> dict[str, TrainingJob]:
@@ -86,27 +92,7 @@ class SageMaker(SageMakerResponse):
     def list_training_jobs(self) -> ActionResult:
         """List jobs: filtered, then sorted, then a page of them."""
         params = self._get_params()
-        return ActionResult(_page("TrainingJobSummaries", _matching(self._jobs.values(), params), params, 10))
-
-    def stop_hyper_parameter_tuning_job(self) -> ActionResult:
-        """Stop a tuning job and its children."""
-        tuning = self._tuning()
-        for job in self._children(tuning.hyper_parameter_tuning_job_name):
-            job.stop()
-        if tuning.hyper_parameter_tuning_job_status == "InProgress":
-            tuning.hyper_parameter_tuning_job_status = "Stopped"
-        return EmptyResult()
-
-    def list_training_jobs_for_hyper_parameter_tuning_job(self) -> ActionResult:
-        """List a tuning job's children with what they came to."""
-        tuning, params = self._tuning(), self._get_params()
-        config = tuning.hyper_parameter_tuning_job_config.get("HyperParameterTuningJobObjective") or {}
-        rows = [_child(job, config) for job in self._children(tuning.hyper_parameter_tuning_job_name)]
-        if params.get("StatusEquals"):
-            rows = [row for row in rows if row["TrainingJobStatus"] == params["StatusEquals"]]
-        key = params.get("SortBy", "Name")
-        rows.sort(key=_CHILD_KEYS[key], reverse=params.get("SortOrder") == "Descending")
-        return ActionResult(_page("TrainingJobSummaries", rows, params, 10))
+        return ActionResult(page("TrainingJobSummaries", _matching(self._jobs.values(), params), params, 10))
 
     def update_endpoint(self) -> ActionResult:
         """Put an endpoint onto another configuration."""
@@ -121,17 +107,6 @@ class SageMaker(SageMakerResponse):
         # moto counts a configuration's variants into an endpoint's in the constructor alone.
         endpoint.production_variants = endpoint._process_production_variants(config["ProductionVariants"])  # noqa: SLF001
         return ActionResult({"EndpointArn": endpoint.arn})
-
-    def _tuning(self) -> Any:
-        name = self._get_param("HyperParameterTuningJobName")
-        tuning = self.sagemaker_backend.hyper_parameter_tuning_jobs.get(name)
-        if tuning is None:
-            msg = f"Could not find hyper parameter tuning job '{name}'."
-            raise ResourceNotFound(msg)
-        return tuning
-
-    def _children(self, tuning_job: str) -> list[TrainingJob]:
-        return [job for job in self._jobs.values() if job.tuning_job == tuning_job]
 
 
 class Iam(IamResponse):
@@ -183,36 +158,3 @@ def _matching(jobs: Any, params: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def _plain(time: Any) -> Any:
     return time.replace(tzinfo=None) if time.tzinfo else time
-
-
-def _page(key: str, rows: Sequence[Any], params: Mapping[str, Any], default: int) -> dict[str, Any]:
-    first = int(params.get("NextToken") or 0)
-    last = first + int(params.get("MaxResults") or default)
-    return {key: rows[first:last], "NextToken": str(last) if last < len(rows) else None}
-
-
-def _child(job: TrainingJob, objective: Mapping[str, Any]) -> dict[str, Any]:
-    row = job.summary | {
-        "TuningJobName": job.tuning_job,
-        "TrainingStartTime": job.training_start_time,
-        "TunedHyperParameters": job.request.get("HyperParameters", {}),
-        "FailureReason": job.failure_reason or None,
-        "ObjectiveStatus": "Pending",
-    }
-    metric = job.metrics.get(objective.get("MetricName", ""))
-    if metric:
-        named = {"MetricName": metric["MetricName"], "Value": metric["Value"], "Type": objective.get("Type")}
-        row |= {"FinalHyperParameterTuningJobObjectiveMetric": named, "ObjectiveStatus": "Succeeded"}
-    elif job.is_over:
-        row["ObjectiveStatus"] = "Failed"
-    return row
-
-
-_CHILD_KEYS: dict[str, Callable[[dict[str, Any]], Any]] = {
-    "Name": lambda row: row["TrainingJobName"],
-    "CreationTime": lambda row: row["CreationTime"],
-    "Status": lambda row: row["TrainingJobStatus"],
-    "FinalObjectiveMetricValue": lambda row: row.get("FinalHyperParameterTuningJobObjectiveMetric", {}).get(
-        "Value", float("-inf")
-    ),
-}

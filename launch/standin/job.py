@@ -54,6 +54,7 @@ class TrainingJob(FakeTrainingJob):
         self.training_end_time: datetime | None = None  # type: ignore[assignment]
         self.failure_reason = ""
         self.metrics: dict[str, dict[str, Any]] = {}
+        self.history: dict[str, list[float]] = {}
         self.transitions: list[dict[str, Any]] = []
         self.stop_asked = threading.Event()
         self.num_attempts = 0
@@ -104,8 +105,9 @@ class TrainingJob(FakeTrainingJob):
             self.stop_asked.set()
 
     def record_metric(self, name: str, value: float) -> None:
-        """Keep the last value of a metric."""
+        """Keep the last value of a metric, and those before it."""
         with self._lock:
+            self.history.setdefault(name, []).append(value)
             self.metrics[name] = {"MetricName": name, "Value": value, "Timestamp": _now()}
 
     @property
@@ -135,6 +137,9 @@ class TrainingJob(FakeTrainingJob):
                 answer |= {"TrainingStartTime": self.training_start_time, "TrainingTimeInSeconds": self.seconds}
             if self.training_end_time:
                 answer |= {"TrainingEndTime": self.training_end_time, "BillableTimeInSeconds": self.seconds}
+            if self.tuning_job:
+                place = self.arn.rpartition(":training-job/")[0]
+                answer["TuningJobArn"] = f"{place}:hyper-parameter-tuning-job/{self.tuning_job}"
             if self.failure_reason:
                 answer["FailureReason"] = self.failure_reason[:1024]
         return answer

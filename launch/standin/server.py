@@ -22,6 +22,7 @@ from dogbreed.errors import UserError
 from launch.standin.actions import Iam, SageMaker, create_app
 from launch.standin.faults import Call, Faults, error_body
 from launch.standin.job import TrainingJob
+from launch.standin.tuning import TuningJob
 from launch.standin.worker import Worker
 
 HOST = "127.0.0.1"
@@ -86,7 +87,10 @@ class StandIn:
             UserError: the port is taken.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        responses = {"sagemaker": SageMaker.with_worker(lambda job: self._worker().take(job)), "iam": Iam}
+        responses = {
+            "sagemaker": SageMaker.with_worker(lambda job: self._worker().take(job), lambda: self._worker().is_closing),
+            "iam": Iam,
+        }
         dispatcher = DomainDispatcherApplication(lambda service: create_app(service, responses))
 
         def app(environ: dict[str, Any], start_response: StartResponse) -> Any:
@@ -158,6 +162,16 @@ class StandIn:
         job = sagemaker_backends[self.account][self.region].training_jobs[name]
         assert isinstance(job, TrainingJob)
         return job
+
+    def tuning_job(self, name: str) -> TuningJob:
+        """Return a tuning job as the stand-in has it.
+
+        Raises:
+            KeyError: there is none of this name.
+        """
+        tuning = sagemaker_backends[self.account][self.region].hyper_parameter_tuning_jobs[name]
+        assert isinstance(tuning, TuningJob)
+        return tuning
 
     def _worker(self) -> Worker:
         assert self.worker is not None, "start() comes first"

@@ -86,9 +86,14 @@ class Worker:
         proxies = dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"), nowhere)
         return self.connected | proxies | {"AWS_ENDPOINT_URL": nowhere, "NO_PROXY": "", "no_proxy": ""}
 
+    @property
+    def is_closing(self) -> bool:
+        """Say whether the stand-in ends."""
+        return self._closing.is_set()
+
     def take(self, job: TrainingJob) -> None:
         """Run a job as soon as there is room."""
-        if self._pool:
+        if self._pool and not self._closing.is_set():
             self._pool.submit(self._run, job)
 
     def close(self) -> None:

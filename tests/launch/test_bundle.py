@@ -71,7 +71,8 @@ def test_it_holds_what_a_job_needs_and_nothing_else(own_cache, tmp_path):
     inside = unpack(bundle, tmp_path / "code")
 
     tops = {path.name for path in inside.iterdir()}
-    assert tops == {"sm_entry.py", "requirements.txt", "bundle.json", "dogbreed", "conf", "launch"}
+    assert tops == {"sm_entry.py", "requirements.txt", "bundle.json", "dogbreed", "conf", "launch", "hydra_plugins"}
+    assert {path.name for path in (inside / "hydra_plugins").iterdir()} == {"dogbreed_optuna"}
     assert {"dogbreed/train.py", "conf/train.yaml", "conf/model/resnet50.yaml", "launch/__init__.py"} <= set(
         bundle.files
     )

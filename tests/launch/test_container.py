@@ -149,6 +149,21 @@ def test_reading_a_job(tmp_path):
     assert not job.is_trial
 
 
+def test_jobs_of_a_tuning_job_have_checkpoints_of_their_own(tmp_path):
+    """The API gives all of them one place."""
+
+    def place(*overrides, **more):
+        variables = variables_of(tmp_path, list(overrides), **more)
+        file = Path(variables["SM_INPUT_CONFIG_DIR"], "hyperparameters.json")
+        file.write_text(json.dumps(json.loads(file.read_text()) | {"_tuning_objective_metric": "val/acc_top1"}))
+        return Job.of(variables).checkpoint_dir
+
+    assert place(TRAINING_JOB_NAME="search-001-ab") == tmp_path / "checkpoints" / "search-001-ab"
+    nameless = {place(f"seed={seed}", TRAINING_JOB_NAME="") for seed in (1, 1, 2)}
+    assert len(nameless) == 2
+    assert all(folder.parent == tmp_path / "checkpoints" for folder in nameless)
+
+
 def test_a_tuning_job_s_child_is_a_trial(tmp_path):
     variables = variables_of(tmp_path, ["model=resnet18"])
     file = tmp_path / "input" / "config" / "hyperparameters.json"

@@ -4,31 +4,14 @@ import json
 import os
 import pty
 import re
-import sys
 import time
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from helpers import Answer
 from launch_jobs import archive, log, request
 
 from launch.record import FILE_NAME, LaunchRecord, find_records
-
-
-@pytest.fixture
-def jobs(aws, capfd, monkeypatch):
-    """Run ``python -m launch.jobs`` in this process."""
-    from launch import jobs as command
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["launch.jobs", *map(str, arguments)])
-        capfd.readouterr()
-        with pytest.raises(SystemExit) as exit_info:
-            command.main()
-        return Answer(int(exit_info.value.code or 0), *capfd.readouterr())
-
-    return run
 
 
 @pytest.fixture

@@ -202,21 +202,11 @@ def test_jobs_are_listed_newest_first_page_by_page(aws):
     assert names == [["listed-2", "listed-1"], ["listed-0"]]
 
 
-def test_updates_and_tuning_jobs_have_their_actions(aws, interrupted):
+def test_a_job_can_be_updated(aws, interrupted):
     client = boto3.client("sagemaker")
     client.update_training_job(TrainingJobName="spot", ResourceConfig={"KeepAlivePeriodInSeconds": 60})
     told = client.describe_training_job(TrainingJobName="spot")["ResourceConfig"]
     assert (told["KeepAlivePeriodInSeconds"], told["InstanceType"]) == (60, "ml.g5.xlarge")
-    limits = {"MaxNumberOfTrainingJobs": 2, "MaxParallelTrainingJobs": 1}
-    client.create_hyper_parameter_tuning_job(
-        HyperParameterTuningJobName="tuning",
-        HyperParameterTuningJobConfig={"Strategy": "Random", "ResourceLimits": limits},
-    )
-    aws.job("spot").tuning_job = "tuning"
-    children = client.list_training_jobs_for_hyper_parameter_tuning_job(HyperParameterTuningJobName="tuning")
-    assert [item["TrainingJobName"] for item in children["TrainingJobSummaries"]] == ["spot"]
-    client.stop_hyper_parameter_tuning_job(HyperParameterTuningJobName="tuning")
-    aws.job("spot").tuning_job = None
 
 
 def test_an_endpoint_can_be_updated(aws):
