@@ -31,8 +31,8 @@ class VanishingGradient(Rule):
     """
 
     advice: ClassVar[str] = (
-        "The signal does not get through to these layers: raise optim.lr, begin with pretrained weights "
-        "(model.pretrained=true), or take a network with residual connections."
+        "The signal does not get through to these layers: where weights or losses have grown huge, lower optim.lr; "
+        "otherwise begin with pretrained weights (model.pretrained=true), or take a network with residual connections."
     )
     threshold: float = 1e-7
     share: float = 20.0
