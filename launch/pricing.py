@@ -170,7 +170,7 @@ class Cost:
         """Say it in one line."""
         what = f"{self.num_instances} × {self.instance_type} for at most {self.seconds} s"
         if self.usd is None:
-            return f"unknown ({what}; {self.origin})"
+            return f"cost unknown ({what}; {self.origin})"
         return f"at most {self.usd:.2f} USD ({what} at {self.hourly_usd:g} USD an hour, {self.origin}; {NOT_IN_IT})"
 
 
