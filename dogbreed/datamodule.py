@@ -24,7 +24,7 @@ from dogbreed.data.pack import read_pack
 from dogbreed.data.passes import num_passes
 from dogbreed.data.preprocess import Preprocessing
 from dogbreed.data.sampler import EpochSampler, Visit
-from dogbreed.data.scan import check_root, scan_folder, scan_manifest
+from dogbreed.data.scan import check_manifest, check_root, scan_folder, scan_manifest
 from dogbreed.data.shards import FetchAhead, PackedList
 from dogbreed.data.sources import Source
 from dogbreed.data.splits import SplitRule
@@ -132,6 +132,8 @@ class ImageDataModule(L.LightningDataModule):
             msg = "data.sampling=balanced draws from everywhere, a packed data set is read in turn: use uniform."
             raise UserError(msg)
         self.manifest = Path(manifest).expanduser() if manifest is not None else None
+        if self.manifest is not None:
+            check_manifest(self.manifest)
         self.source = source
         self.preprocessing = Preprocessing.of(preprocessing) if isinstance(preprocessing, str) else preprocessing
         self.preprocessing = self.preprocessing or Preprocessing()

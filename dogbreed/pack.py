@@ -49,6 +49,9 @@ def pack(argv: Sequence[str]) -> None:
     from dogbreed.data.splits import SplitRule
     from dogbreed.data.storage import storage_of
 
+    if "://" not in args.target and Path(args.target).resolve().is_relative_to(args.source.resolve()):
+        msg = f"{args.target} lies within {args.source}, the pictures: name another place for the pack."
+        raise UserError(msg)
     storage = storage_of(args.target)
     bar = partial(tqdm, disable=None, delay=1, leave=False, unit="pictures")
     rule = SplitRule(args.valid_fraction, args.test_fraction, args.split_seed)

@@ -117,6 +117,9 @@ def needs_hub_weights(cfg: DictConfig) -> bool:
 def _data(cfg: DictConfig, settings: LaunchSettings) -> list[tuple[Channel, str]]:
     """Return channels of the pictures and of their list, each with its key's new text."""
     root, manifest, mode = cfg.data.root, cfg.data.manifest, settings.input_mode
+    if root is None and manifest is None and cfg.data.source is None:
+        msg = "No pictures are named: give data.root=DIR, or data.manifest=FILE.csv."
+        raise UserError(msg)
     found = []
     is_streamed = root is not None and _is_address(root) and bool(cfg.data.packed)
     if root is not None and not is_streamed:

@@ -173,7 +173,7 @@ class Cost:
         what = f"{self.num_instances} × {self.instance_type} for at most {self.seconds} s"
         what = f"{self.num_jobs} jobs, each {what}" if self.num_jobs > 1 else what
         if self.usd is None:
-            return f"unknown ({what}; {self.origin})"
+            return f"cost unknown ({what}; {self.origin})"
         return f"at most {self.usd:.2f} USD ({what} at {self.hourly_usd:g} USD an hour, {self.origin}; {NOT_IN_IT})"
 
 

@@ -106,7 +106,7 @@ def _check_ranges(settings: LaunchSettings) -> None:
     for key, (least, most) in _RANGES.items():
         value = getattr(settings, key)
         if value is not None and not (least <= value <= (float("inf") if most is None else most)):
-            words = f"at least {least:g}" if most is None else f"between {least:g} and {most:g}"
+            words = f"at least {least:g}" if most is None else f"between {least} and {most}"
             msg = f"launch.{key}={value} must be {words}."
             raise UserError(msg)
 

@@ -72,6 +72,12 @@ def _explain_key(key: str, config_name: str, message: str = "") -> str:
     if others:
         return f"{key} does not exist with the chosen {group}; it does with {group}={' or '.join(others)}."
     keys = set(_flatten(_compose_default(config_name)))
+    base = conf_dir() / group / "_base.yaml"
+    if name and not any(known.startswith(f"{group}.") for known in keys) and base.is_file():  # nothing is chosen
+        loaded = _load(base)
+        keys |= set(_flatten(loaded.get(group, loaded), f"{group}."))
+        if key in keys:
+            return f"{key} needs a choice of {group}: add {group}=NAME, {' or '.join(group_options()[group])}."
     if key in keys:
         return message.splitlines()[0] if message else f"{key} cannot be overridden like this."
     same_end = sorted(candidate for candidate in keys if candidate.endswith(f".{key}"))

@@ -34,7 +34,8 @@ def register_resolvers() -> None:
 
     def option_groups(*more: str) -> str:
         shown = {group: options for group, options in group_options().items() if group != "launch" or group in more}
-        return "\n".join(f"  {group:<11} {', '.join(options)}" for group, options in shown.items())
+        width = max(map(len, shown))
+        return "\n".join(f"  {group:<{width}} {', '.join(options)}" for group, options in shown.items())
 
     OmegaConf.register_new_resolver("option_groups", option_groups, replace=True)
 

@@ -52,6 +52,18 @@ def check_root(root: Path) -> None:
         raise UserError(msg)
 
 
+def check_manifest(manifest: Path) -> None:
+    """Refuse a manifest that is no file.
+
+    Raises:
+        UserError: names it.
+    """
+    if not manifest.is_file():
+        what = "is a folder" if manifest.is_dir() else "does not exist"
+        msg = f"data.manifest={manifest} {what}: give a CSV with the columns path,label."
+        raise UserError(msg)
+
+
 def scan_folder(
     root: Path,
     rule: SplitRule | None = None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,9 @@ from dogbreed.files import replacing, write_csv, write_json
 from dogbreed.run_files import OPERATORS_CSV, TRACE, WINDOW_JSON
 
 log = logging.getLogger(__name__)
+
+# Kineto tells standard error when it starts and stops, and, as an error, that there is no GPU.
+KINETO_SILENT = "6"
 
 
 class Profiler(Callback):
@@ -50,6 +54,7 @@ class Profiler(Callback):
         """Begin to count batches; those that accumulate gradients count as steps here."""
         if not is_main():
             return
+        os.environ.setdefault("KINETO_LOG_LEVEL", KINETO_SILENT)
         activities = [ProfilerActivity.CPU] + [ProfilerActivity.CUDA] * (pl_module.device.type == "cuda")
         before = self._start_step - 1
         warmup = min(before, 1)  # the first steps under a profiler are slow

@@ -7,6 +7,7 @@ unless a docstring says otherwise.
 
 from __future__ import annotations
 
+import math
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -74,7 +75,8 @@ class Rule(ABC):
         for name, (low, high) in bounds.items():
             value = getattr(self, name)
             if not low <= value <= high:
-                msg = f"diagnose.rules.{rule_name(type(self))}.{name}={value} must be between {low:g} and {high:g}."
+                bounds_words = f"at least {low:g}" if high == math.inf else f"between {low:g} and {high:g}"
+                msg = f"diagnose.rules.{rule_name(type(self))}.{name}={value} must be {bounds_words}."
                 raise UserError(msg)
 
 

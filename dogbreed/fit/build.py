@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import logging
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import lightning as L
@@ -26,7 +27,7 @@ from dogbreed.errors import UserError, did_you_mean
 from dogbreed.fit.callbacks import OwnRandomness
 from dogbreed.fit.checkpoint_file import WholeCheckpointIO
 from dogbreed.fit.run_folder import RunFolder
-from dogbreed.nets.backbone import fetch_pretrained
+from dogbreed.nets.backbone import check_weights, fetch_pretrained
 from dogbreed.nets.flops import count_parameters
 
 log = logging.getLogger(__name__)
@@ -96,8 +97,10 @@ def build(cfg: DictConfig) -> tuple[ImageDataModule, ImageClassifier]:
     data: ImageDataModule = instantiate(
         cfg.data, augment=instantiate(cfg.augment), seed=seed, rank=world().rank, num_ranks=num_ranks(cfg)
     )
-    if cfg.model.pretrained and cfg.model.weights is None:
-        fetch_pretrained(cfg.model.architecture)  # before any long work: it may not be to be had
+    if cfg.model.weights is not None:  # before any long work: they may not be to be had
+        check_weights(Path(cfg.model.weights))
+    elif cfg.model.pretrained:
+        fetch_pretrained(cfg.model.architecture)
     data.setup("fit")
     for sentence in (*data.index.report.notes, *data.index.report.warnings()):
         log.warning("data    %s", sentence)

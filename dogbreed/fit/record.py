@@ -23,6 +23,8 @@ from dogbreed.nets.flops import peak_flops, training_flops
 
 log = logging.getLogger(__name__)
 
+LARGE_LOSS = 1e5
+
 
 class EpochRecord(Callback):
     """Write a row an epoch: metrics, learning rates, speed; keep the sums for ``metrics.json``.
@@ -208,13 +210,13 @@ class RunProgress(ProgressBar):
         width = len(str(trainer.max_epochs))
         with tqdm.external_write_mode():
             log.info(
-                "epoch %*d/%d   train loss %.3f top1 %.3f   val loss %.3f top1 %.3f   %.1f s   %.0f images/s",
+                "epoch %*d/%d   train loss %s top1 %.3f   val loss %s top1 %.3f   %.1f s   %.0f images/s",
                 width,
                 row["epoch"],
                 trainer.max_epochs,
-                row["train/loss"],
+                _loss(row["train/loss"]),
                 row["train/acc_top1"],
-                row.get("val/loss", math.nan),
+                _loss(row.get("val/loss", math.nan)),
                 row.get("val/acc_top1", math.nan),
                 row["seconds"],
                 row["images_per_second"],
@@ -231,3 +233,8 @@ class RunProgress(ProgressBar):
     def _close(self) -> None:
         if self._bar is not None:
             self._bar.close()
+
+
+def _loss(value: float) -> str:
+    """Write a loss; one that has exploded without its twenty digits."""
+    return f"{value:.3g}" if abs(value) >= LARGE_LOSS else f"{value:.3f}"

@@ -215,10 +215,20 @@ def _probe(endpoint: str) -> None:
         return  # it answers, that is enough
 
 
-def _read_state_dict(file: Path) -> dict[str, Tensor]:
+def check_weights(file: Path) -> None:
+    """Refuse weights that are no file.
+
+    Raises:
+        UserError: names it.
+    """
     if not file.is_file():
-        msg = f"model.weights={file} does not exist: give a .safetensors or .pth file."
+        what = "is a folder" if file.is_dir() else "does not exist"
+        msg = f"model.weights={file} {what}: give a .safetensors or .pth file."
         raise UserError(msg)
+
+
+def _read_state_dict(file: Path) -> dict[str, Tensor]:
+    check_weights(file)
     try:
         if file.suffix == ".safetensors":
             from safetensors.torch import load_file

@@ -98,7 +98,7 @@ class Chart:
         """Label the horizontal axis with whole numbers only."""
         from matplotlib.ticker import MaxNLocator
 
-        self.axes.xaxis.set_major_locator(MaxNLocator(nbins=7, integer=True))
+        self.axes.xaxis.set_major_locator(MaxNLocator(nbins=7, integer=True, min_n_ticks=1))
 
     def as_percent(self) -> None:
         """Label the vertical axis, of shares, in percent, all of it to be seen."""

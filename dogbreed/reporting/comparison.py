@@ -109,6 +109,7 @@ def render_comparison(contestants: Sequence[Contestant], objective: str, problem
         contestants=contestants,
         objective=objective,
         best=best if objective in best.values else None,
+        num_as_good=sum(one.values.get(objective) == best.values.get(objective) for one in contestants) - 1,
         best_value=_write(objective, best.values[objective]) if objective in best.values else "",
         problems=problems,
         columns=columns,

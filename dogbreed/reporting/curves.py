@@ -9,7 +9,7 @@ import numpy as np
 
 from dogbreed.reporting.sources import Integers, Numbers
 from dogbreed.reporting.verdict import LEARNED_SHARE, learned_share
-from dogbreed.reporting.words import number, percent
+from dogbreed.reporting.words import count, number, percent
 
 GROWN = 1.1
 OVERFIT, OVERFIT_EPOCHS = 1.05, 2
@@ -73,7 +73,7 @@ def judge_curves(
 
 
 def judge_steps(losses: Numbers) -> CurveVerdict:
-    """Say what losses mean before an epoch is over: *diverging*, by thirds of the steps, or *too short*.
+    """Say what losses mean before epochs can tell: *diverging*, by thirds of the steps, or *too short*.
 
     Args:
         losses: A value a step.
@@ -81,7 +81,7 @@ def judge_steps(losses: Numbers) -> CurveVerdict:
     thirds = [part[~np.isnan(part)] for part in np.array_split(losses, 3)] if len(losses) >= 3 else []
     means = [float(part.mean()) if len(part) else math.nan for part in thirds]
     if means and means[-1] > GROWN * means[0]:
-        words = f"within the first epoch the loss went from {number(losses[0])} to {number(losses[-1])}"
+        words = f"within {count(len(losses), 'step')} the loss went from {number(losses[0])} to {number(losses[-1])}"
         return CurveVerdict("diverging", f"Diverging: {words}. Lower optim.lr, or warm up for longer.", "bad")
     return CurveVerdict("too short", "Too short to say: no epoch has finished yet.", "busy")
 

@@ -141,7 +141,9 @@ def curves_part(run: Run) -> CurvesPart:
         figures.append(drawing.draw_epochs(run.epochs, "acc_top1", "Accuracy (top-1)", is_share=True))
         figures.append(drawing.draw_rates(run.epochs))
     if run.steps:
-        verdict = verdict or judge_steps(run.steps.numbers("loss"))
+        by_steps = judge_steps(run.steps.numbers("loss"))
+        if verdict is None or (verdict.kind == "too short" and by_steps.kind == "diverging"):
+            verdict = by_steps
         figures.append(drawing.draw_step_losses(run.steps))
     return CurvesPart(verdict, [figure for figure in figures if figure])
 

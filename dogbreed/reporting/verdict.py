@@ -10,7 +10,7 @@ from dogbreed.reporting.words import odds, percent
 
 # What breaks a model, what makes it worse than it could be, what only costs time; each with the worst first.
 BREAKS = (
-    *("exploding_tensor", "loss_not_decreasing", "unchanged_tensor", "vanishing_gradient", "weight_update_ratio"),
+    *("exploding_tensor", "loss_not_decreasing", "unchanged_tensor", "weight_update_ratio", "vanishing_gradient"),
     *("check_input_images", "all_zero", "dead_relu", "saturated_activation", "tensor_variance"),
     "poor_weight_initialization",
 )

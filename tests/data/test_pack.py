@@ -151,7 +151,9 @@ def test_the_command(tree, cli, tmp_path):
         (["nowhere", "packed"], r"nowhere is not a folder"),
         (["{tree}", "packed", "--shard-mb", "0"], r"--shard-mb 0\.0 must be at least 1\."),
         (["{tree}", "ftp://host/x"], r"ftp://host/x is no place that we can read"),
-        (["{tree}", "{tree}/train/red/red_0.jpg/packed"], r"cannot be written \(Not a directory\)"),
+        (["{tree}", "/dev/null/packed"], r"cannot be written \(Not a directory\)"),
+        (["{tree}", "{tree}"], r"lies within .*, the pictures: name another place for the pack"),
+        (["{tree}", "{tree}/packed"], r"lies within .*, the pictures: name another place for the pack"),
     ],
 )
 def test_wrong_commands(tree, cli, arguments, sentence):

@@ -178,10 +178,10 @@ def test_names_are_those_of_aws():
     [
         (
             lambda: rules.VanishingGradient(threshold=-1),
-            r"rules\.vanishing_gradient\.threshold=-1 must be between 0 and",
+            r"rules\.vanishing_gradient\.threshold=-1 must be at least 0",
         ),
         (lambda: rules.DeadRelu(threshold_layer=200), r"dead_relu\.threshold_layer=200 must be between 0 and 100"),
-        (lambda: rules.LossNotDecreasing(num_steps=0), r"loss_not_decreasing\.num_steps=0 must be between 1 and inf"),
+        (lambda: rules.LossNotDecreasing(num_steps=0), r"loss_not_decreasing\.num_steps=0 must be at least 1"),
     ],
 )
 def test_parameters_out_of_range(make, sentence):

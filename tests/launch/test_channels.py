@@ -109,6 +109,7 @@ def test_who_needs_the_hub():
 @pytest.mark.parametrize(
     ("values", "match"),
     [
+        (["data.source=null"], r"No pictures are named: give data\.root=DIR, or data\.manifest=FILE\.csv"),
         (["data.root=/nowhere"], r"data.root=/nowhere is not there: give a folder of this machine, or its address"),
         ([f"data.root='{os.__file__}'"], r"os.py is a file, not a folder: give a folder"),
         (["model.weights=/"], r"model.weights=/ is a folder, not a file: give a file"),

@@ -44,7 +44,7 @@ def test_a_dry_run_needs_no_account_and_marks_what_is_missing(tmp_path):
     assert f"data  {tmp_path} -> s3://sagemaker-<region>-<account>/dogbreed/data/<sha256 of data>/" in text
     assert "sourcedir.tar.gz  346 kB, 3 files, revision 1234567+" in text
     assert "dogbreed/  2 files, 1.5 kB unpacked" in text
-    assert "unknown (1 × ml.g5.xlarge for at most 86520 s; no prices were asked for)" in text
+    assert "cost unknown (1 × ml.g5.xlarge for at most 86520 s; no prices were asked for)" in text
     _, _, marked = text.partition("-- placeholders")
     for placeholder in (
         "<region>",

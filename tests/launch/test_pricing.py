@@ -104,7 +104,7 @@ def test_what_is_unknown_is_shown_as_unknown_and_a_cap_refuses_it():
     for table, why in ((None, "no prices were asked for"), (MADE_UP, "made-up table has no price of it in yy-test-1")):
         cost = most_usd(request_of(), "yy-test-1", table)
         assert cost.usd is None
-        assert cost.describe().startswith("unknown (1 × ml.madeup.xlarge for at most 3600 s")
+        assert cost.describe().startswith("cost unknown (1 × ml.madeup.xlarge for at most 3600 s")
         assert why in cost.describe()
         check_cap(cost, None)
         with pytest.raises(UserError, match="launch.max_cost_usd=5 cannot be kept, since the price .* is unknown"):

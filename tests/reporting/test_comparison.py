@@ -31,7 +31,7 @@ def test_the_best_of_each_column(tmp_path):
         write_json(tmp_path / name / "metrics.json", {"val/acc_top1": accuracy, "val/loss": loss, "val/f1_macro": 0.7})
     text = write_comparison([tmp_path / "one", tmp_path / "two", tmp_path / "three"], tmp_path / "c.html").read_text()
     assert re.findall(r'class="num best">([^<]*)<', text) == ["90.0\u00a0%", "0.4", "90.0\u00a0%"]
-    assert "Best: <b>one</b>" in text
+    assert "Best: <b>one</b> and 1 run more, with val/acc_top1" in text
     assert "Their configurations are the same." in text
 
 

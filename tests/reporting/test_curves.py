@@ -1,9 +1,14 @@
 """What learning curves are said to mean."""
 
+import re
+
 import numpy as np
 import pytest
 
+from dogbreed.files import write_csv
 from dogbreed.reporting.curves import judge_curves, judge_steps
+from dogbreed.reporting.run import load_run
+from dogbreed.reporting.sections import curves_part
 
 EPOCHS = np.arange(1.0, 21.0)
 NAN = float("nan")
@@ -68,6 +73,16 @@ def test_epochs_without_validation_count_for_nothing():
 
 def test_without_the_number_of_classes_nothing_is_compared_with_guessing():
     assert kind([2.31, 2.30], [2.3, 2.3], [0.1, 0.1], num_classes=None) == "converging"
+
+
+def test_an_epoch_is_too_short_but_not_for_steps_that_diverge(tmp_path):
+    write_csv(tmp_path / "metrics.csv", [{"epoch": 1, "train/loss": 7e16, "val/loss": 2e20, "val/acc_top1": 0.5}])
+    write_csv(tmp_path / "steps.csv", [{"step": step + 1, "loss": 10.0**step, "seconds": 1} for step in range(9)])
+    part = curves_part(load_run(tmp_path))
+    assert part.verdict.kind == "diverging"
+    assert "within 9 steps the loss went from 1 to" in part.verdict.sentence
+    ticks = re.findall(r"<text[^>]*>([^<]*)</text>", part.figures[1].svg)
+    assert [tick for tick in ticks if re.fullmatch(r"[\d.]+", tick)] == ["1"]  # the epoch, and no halves of it
 
 
 def test_steps_of_an_unfinished_epoch():

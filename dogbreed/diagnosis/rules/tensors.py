@@ -32,8 +32,8 @@ class VanishingGradient(Rule):
 
     means_lost: ClassVar[bool] = True
     advice: ClassVar[str] = (
-        "The signal does not get through to these layers: raise optim.lr, begin with pretrained weights "
-        "(model.pretrained=true), or take a network with residual connections."
+        "The signal does not get through to these layers: where weights or losses have grown huge, lower optim.lr; "
+        "otherwise begin with pretrained weights (model.pretrained=true), or take a network with residual connections."
     )
     threshold: float = 1e-7
     share: float = 20.0
