@@ -87,7 +87,9 @@ def draw_importance(search: Search) -> Figure | None:
         end, middle = canvas.place(share, key)
         canvas.path(f"M{left:.1f} {middle:.1f}H{end:.1f}", "stroke:var(--shade-5);stroke-width:14")
         canvas.text(end + 6, middle + 4, f"{100 * share:.0f} %")
-    note = "Share of each parameter in what tells the trials' values apart: of a random forest fitted to them (fANOVA)."
+    note = (
+        "Share of each parameter in what tells the values of finished trials apart; with few trials a hint and no more."
+    )
     return Figure("What mattered", canvas.svg(), (), note)
 
 
