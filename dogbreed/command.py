@@ -127,7 +127,8 @@ def run_hydra_command(
                     failures.append(error)
                 return math.nan
 
-        sys.argv[1:] = [*hydra_overrides, *(quote_path(argument) for argument in rewrite(sys.argv[1:]))]
+        arguments = [quote_path(argument) for argument in rewrite(sys.argv[1:])]
+        sys.argv[1:] = add_overrides(arguments, hydra_overrides, first=True)
         if not is_main():
             sys.argv[1:] = _as_other_rank(sys.argv[1:])
         try:
@@ -187,16 +188,28 @@ def _as_other_rank(arguments: list[str]) -> list[str]:
     return add_overrides(kept, quiet)
 
 
-def add_overrides(arguments: Sequence[str], more: Sequence[str]) -> list[str]:
+def add_overrides(arguments: Sequence[str], more: Sequence[str], *, first: bool = False) -> list[str]:
     """Add overrides to a command line, beside the others: Hydra's parser wants them in one piece.
 
+    Args:
+        arguments: The command line.
+        more: What is added: after the others, which it replaces thereby.
+        first: Before them instead.
+
+    Raises:
+        UserError: a value has no key.
+
     Example:
-        >>> add_overrides(["a=1", "-m"], ["a=2"])
-        ['a=1', 'a=2', '-m']
+        >>> add_overrides(["a=1", "-m"], ["a=2"]), add_overrides(["-m", "a=1"], ["a=2"], first=True)
+        (['a=1', 'a=2', '-m'], ['-m', 'a=2', 'a=1'])
     """
-    places = [place for place, argument in enumerate(arguments, 1) if "=" in argument and not argument.startswith("-")]
-    end = places[-1] if places else len(arguments)
-    return [*arguments[:end], *more, *arguments[end:]]
+    places = [place for place, argument in enumerate(arguments) if "=" in argument and not argument.startswith("-")]
+    for place in places:
+        if not arguments[place].partition("=")[0].strip("+~ "):
+            msg = f"{arguments[place]} names no key: give KEY=VALUE, such as optim.lr=1e-3."
+            raise UserError(msg)
+    where = len(arguments) if not places else places[0] if first else places[-1] + 1
+    return [*arguments[:where], *more, *arguments[where:]]
 
 
 def _read(argument: str) -> Any:

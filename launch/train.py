@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,9 +16,25 @@ if TYPE_CHECKING:
 
 def main() -> None:
     """Run the command line."""
+    run_hydra_command("train", ship, ["hydra/help=launch"], rewrite=_single_run)
+
+
+def _single_run(arguments: Sequence[str]) -> list[str]:
+    """Put a winner's overrides before those that were typed.
+
+    Raises:
+        UserError: this is a sweep; or as `with_tuning_winner`.
+    """
     from launch.tuning.retrain import with_tuning_winner
 
-    run_hydra_command("train", ship, ["hydra/help=launch"], rewrite=with_tuning_winner)
+    rewritten = with_tuning_winner(arguments)
+    if {"-m", "--multirun"} & set(rewritten):
+        msg = (
+            "-m makes a sweep, and launch.train ships one run: python -m dogbreed.train -m hydra/launcher=sagemaker … "
+            "ships each of its runs, and python -m launch.tune is a tuning job."
+        )
+        raise UserError(msg)
+    return rewritten
 
 
 def ship(cfg: DictConfig) -> None:
@@ -30,15 +47,11 @@ def ship(cfg: DictConfig) -> None:
         UserError: it cannot be shipped, or the job has failed.
     """
     from hydra.core.hydra_config import HydraConfig
-    from hydra.types import RunMode
 
     from launch.follow import say
     from launch.settings import LaunchSettings
 
     hydra_cfg = HydraConfig.get()
-    if hydra_cfg.mode == RunMode.MULTIRUN:
-        msg = "-m ships a sweep: python -m dogbreed.train -m hydra/launcher=sagemaker … does that, job by job."
-        raise UserError(msg)
     settings = LaunchSettings.of(cfg)
     overrides = list(hydra_cfg.overrides.task)
     run_dir, choices = Path(hydra_cfg.runtime.output_dir), dict(hydra_cfg.runtime.choices)

@@ -7,9 +7,13 @@ from typing import TYPE_CHECKING, Any
 from dogbreed.data.passes import num_passes
 from dogbreed.distributed import world
 from dogbreed.errors import UserError
+from dogbreed.machine import num_cpus
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
+
+# Processes that share a core wait for each other; a few do no harm where someone tries how they get on.
+MOST_PER_CORE = 4
 
 
 def settle_devices(cfg: DictConfig) -> None:
@@ -86,6 +90,9 @@ def check_devices(cfg: DictConfig) -> None:
         raise UserError(msg)
     if not isinstance(devices, int) and not num_gpus:
         msg = f"trainer.devices={devices} names GPUs, and this run has none: give a number of processes."
+        raise UserError(msg)
+    if not num_gpus and count > MOST_PER_CORE * num_cpus():
+        msg = f"trainer.devices={devices} means so many processes on {num_cpus()} cores: give as many or fewer."
         raise UserError(msg)
     if num_gpus and (max(gpus) >= num_gpus or len(set(gpus)) < len(gpus)):
         msg = f"trainer.devices={devices}, but torch finds {num_gpus} here: give as many or fewer, each once."

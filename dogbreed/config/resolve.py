@@ -109,6 +109,8 @@ def resolve(cfg: DictConfig, *, is_trial: bool = False) -> tuple[DictConfig, dic
         msg = "No pictures are named: give data.root=DIR, or data.manifest=FILE.csv."
         raise UserError(msg)
     _decide_beginning(cfg, decide)
+    if cfg.model.weights is not None:
+        decided.pop("model.pretrained", None)  # which is about the hub's weights, and would read as "from scratch"
     settle_devices(cfg)
     _decide_lr(cfg, decide)
     _decide_views(cfg, decide)

@@ -90,6 +90,7 @@ def test_a_dry_run_needs_no_aws_and_leaves_nothing(aws, ship, monkeypatch, tmp_p
         (["launch.nothing=1"], "launch.nothing"),
         (["data.root=/nowhere/photos"], "data.root=/nowhere/photos"),
         (["seed=0,1", "-m"], "hydra/launcher=sagemaker"),
+        (["-m", "seed=0,1"], "hydra/launcher=sagemaker"),
     ],
 )
 def test_what_cannot_be_shipped_is_one_sentence(aws, ship, more, sentence):
