@@ -267,6 +267,11 @@ def test_the_time_limit(hydra_sweep_runner, tmp_path):
 
 @pytest.mark.usefixtures("hydra_restore_singletons")
 def test_a_launcher_gets_batches(hydra_sweep_runner, tmp_path, monkeypatch):
+    def fails_at_odd(cfg):  # of its own: it travels to other processes
+        if cfg.foo % 2:
+            raise ValueError("odd")
+        return cfg.foo**2 + cfg.bar
+
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(Path(__file__).resolve().parents[1]), *sys.path]))
     launcher = ("hydra/launcher=sagemaker", "hydra.launcher.executor=process_executor.ProcessExecutor")
     options = (*launcher, "hydra.launcher.poll_s=0.1", "hydra.sweeper.n_jobs=2", "hydra.sweeper.n_trials=4")
@@ -276,9 +281,3 @@ def test_a_launcher_gets_batches(hydra_sweep_runner, tmp_path, monkeypatch):
         is_odd = trial.params["foo"] % 2
         assert trial.state.name == ("FAIL" if is_odd else "COMPLETE")
         assert trial.user_attrs.get("reason") == ("odd" if is_odd else None)
-
-
-def fails_at_odd(cfg):
-    if cfg.foo % 2:
-        raise ValueError("odd")
-    return bowl(cfg)
