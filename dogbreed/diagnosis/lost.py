@@ -26,7 +26,7 @@ def has_learned(epoch: EpochEnd) -> bool | None:
         epoch: Its numbers.
 
     Returns:
-        None where that cannot be told: the epoch was not validated, there is one class, or too few steps were done.
+        None where that cannot be told: the epoch was not validated, there is one class only, or it was too few steps.
     """
     if epoch.confusion_KK is None or not epoch.confusion_KK.sum() or epoch.step < MIN_STEPS:
         return None

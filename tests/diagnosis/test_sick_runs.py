@@ -205,7 +205,7 @@ def test_fail_ends_the_run_with_the_sentence(tree, tmp_path):
 @pytest.mark.parametrize(
     ("override", "sentence"),
     [
-        ("diagnose.on_issue=shout", r"diagnose\.on_issue=shout is unknown; use log, stop or fail"),
+        ("diagnose.on_issue=shout", r"diagnose\.on_issue=shout is unknown; use log, prune, stop or fail"),
         ("diagnose.system_every_s=0", r"diagnose\.system_every_s=0 must be above 0"),
         ("diagnose.every_n_steps=0", r"diagnose\.every_n_steps=0 must be at least 1; diagnose=none looks at nothing"),
         ("diagnose.rules.dead_relu.threshold_layer=200", r"dead_relu\.threshold_layer=200 must be between 0 and 100"),

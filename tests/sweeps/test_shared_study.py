@@ -14,6 +14,7 @@ import pytest
 import study_worker
 from optuna.trial import TrialState
 
+from dogbreed.sweeps.heartbeat import MAX_RESTARTS, SURPLUS
 from dogbreed.sweeps.opening import open_storage
 from dogbreed.sweeps.study import ABOUT, progress
 from dogbreed.sweeps.turns import exclusively
@@ -89,7 +90,13 @@ def test_four_workers_that_are_killed_at_random(url, study, tmp_path):
         number for pid, word, number in events if word == "ends" and pid in killed
     )
     complete = {trial.number for trial in trials if trial.state == TrialState.COMPLETE}
-    assert set(begun) <= complete  # what has failed here is surplus: nobody has begun it
+    worn_out = {
+        trial.number for trial in trials if trial.state == TrialState.FAIL and not trial.user_attrs.get(SURPLUS)
+    }
+    for number in worn_out:  # which has lost so many workers that its values might be the cause
+        assert "is dead or silent" in trials[number].user_attrs["reason"]
+        assert (lost[number], ended[number]) == (MAX_RESTARTS + 1, 0), (number, trials[number].user_attrs, events)
+    assert set(begun) <= complete | worn_out  # other failures are surplus: nobody has begun it
     for number in complete:
         # Once, and once more for each time that its worker was killed; it may have been killed after its last word
         # to the study, before its line in the log.
