@@ -16,7 +16,7 @@ def missing():
     """What it takes to run the tests with PostgreSQL, and is not here; empty where all is."""
     if not list(PACKAGE.glob("*/bin/initdb")):
         return "PostgreSQL is not installed (apt-get install postgresql)"
-    if not any(importlib.util.find_spec(name) for name in ("psycopg2", "psycopg")):
+    if not importlib.util.find_spec("psycopg2"):
         return "no driver for PostgreSQL is installed (pip install psycopg2-binary)"
     return ""
 
@@ -40,9 +40,8 @@ def running():
 
     control("initdb", "-A", "trust", "-U", "dogbreed", "-E", "UTF8", "--locale=C", "--no-sync")
     control("pg_ctl", "-w", "-l", folder / "log", "-o", f"-p {port} -h 127.0.0.1 -k {folder} -F", "start")
-    driver = "" if importlib.util.find_spec("psycopg2") else "+psycopg"
     try:
-        yield f"postgresql{driver}://dogbreed@127.0.0.1:{port}/postgres"
+        yield f"postgresql://dogbreed@127.0.0.1:{port}/postgres"
     finally:
         control("pg_ctl", "-m", "immediate", "-w", "stop")
         shutil.rmtree(folder, ignore_errors=True)
