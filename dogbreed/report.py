@@ -43,11 +43,13 @@ def report(argv: Sequence[str]) -> None:
         msg = f"--out {out}: {out.parent} does not exist."
         raise UserError(msg)
 
-    from dogbreed.reporting import holds_sweep, write_comparison, write_report
+    from dogbreed.reporting import holds_sweep, write_comparison, write_report, write_sweep_page
 
     with disk_errors(out or folders[0], "--out FILE"):
-        if len(folders) > 1 or holds_sweep(folders[0]):
+        if len(folders) > 1:
             written = write_comparison(folders, out)
+        elif holds_sweep(folders[0]):
+            written = write_sweep_page(folders[0], out)
         else:
             written = write_report(folders[0], out)
     sys.stdout.write(f"report  {written}\n")

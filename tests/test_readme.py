@@ -17,6 +17,8 @@ import timm
 from helpers import make_tree, save_picture
 from safetensors.torch import save_file
 
+from dogbreed.sweeps.record import write_sweep
+
 TOP = Path(__file__).resolve().parents[1]
 README = (TOP / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", README, flags=re.M | re.S)
@@ -43,7 +45,16 @@ def desk(tmp_path_factory, finished_run):
     for name in ("NAME", "OTHER"):
         shutil.copytree(finished_run.run_dir, desk / "runs" / name)
     make_polyvore(desk / "polyvore_outfits")
+    make_sweep(desk / "runs" / "sweep_NAME", finished_run.run_dir)
     return desk
+
+
+def make_sweep(folder, run):
+    shutil.copytree(run, folder / "0")
+    (folder / "0" / ".hydra").mkdir(exist_ok=True)
+    (folder / "0" / ".hydra" / "overrides.yaml").write_text("- optim.lr=0.001\n- data=folder\n- data.root=photos\n")
+    more = {"search_space": ["optim.lr=0.001,0.1", "data=folder", "data.root=photos"], "modes": ["max"]}
+    write_sweep(folder, engine="basic", objectives=["val/acc_top1"], state="completed", **more)
 
 
 def make_polyvore(root):
@@ -96,7 +107,9 @@ def test_command(words, desk, cli):
         if not re.search(r"data=(folder|manifest|streaming)", text):
             # Of the sample only its drawing is spared: the pictures are others.
             arguments = [word for word in arguments if word != "data=dogimages"] + ["data.root=photos"]
-        if "weights" not in text:
+        if "sweep=head" in arguments:
+            arguments += ["model.weights=mobilenetv2.safetensors", "hydra.sweeper.n_trials=2"]
+        elif "weights" not in text:
             arguments += ["model.pretrained=false"]
         arguments = [*arguments, *SHORT]
     answer = cli(command, *arguments, cwd=desk)

@@ -7,19 +7,20 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 import numpy as np
 
 from dogbreed.errors import UserError
-from dogbreed.files import read_json, write_text
+from dogbreed.files import write_text
 from dogbreed.reporting import drawing
+from dogbreed.reporting.differences import MISSING, differing_keys
 from dogbreed.reporting.page import Entry, render
-from dogbreed.reporting.run import Run, holds_run, load_run
+from dogbreed.reporting.run import Run, load_run
+from dogbreed.reporting.search import holds_sweep, mode_of, trial_folders
 from dogbreed.reporting.verdict import Headline, headline
 from dogbreed.reporting.words import duration, number, percent, setting
-from dogbreed.run_files import COMPARISON_HTML, REPORT_HTML, SWEEP_HTML, SWEEP_JSON
+from dogbreed.run_files import COMPARISON_HTML, REPORT_HTML
 
 # Metrics in the order of their columns, with how they are written.
 _COLUMNS = (
@@ -32,9 +33,7 @@ _COLUMNS = (
     ("seconds", "time", duration),
     ("images_per_second", "images/s", number),
 )
-_SMALLER_IS_BETTER = ("loss", "ece", "seconds", "peak_memory_gb", "data_wait_share")
 NUM_COLORS = 8
-MISSING = object()
 MAX_RUNS_AS_COLUMNS = 6
 CONTENTS = (Entry("results", "Results"), Entry("curves", "Validation curves"), Entry("differences", "Differences"))
 
@@ -71,17 +70,12 @@ class Cell:
     is_best: bool = False
 
 
-def holds_sweep(folder: Path) -> bool:
-    """Say whether a folder is a sweep's: it holds ``sweep.json``, or numbered run folders and is no run itself."""
-    return (folder / SWEEP_JSON).is_file() or (not holds_run(folder) and bool(_trials(folder)))
-
-
 def write_comparison(folders: Sequence[Path], out: Path | None = None) -> Path:
     """Write the page that compares runs, whole or not at all.
 
     Args:
         folders: Run folders, or sweep folders, which stand for the runs in them.
-        out: The page; by default ``sweep.html`` in a sweep folder that is alone, else ``comparison.html`` here.
+        out: The page; by default ``comparison.html`` here.
 
     Returns:
         Where it was written.
@@ -90,18 +84,14 @@ def write_comparison(folders: Sequence[Path], out: Path | None = None) -> Path:
         UserError: one of the folders holds no run, or none of the runs can be read.
         OSError: the page cannot be written.
     """
-    is_sweep = len(folders) == 1 and holds_sweep(folders[0])
-    target = out or (folders[0] / SWEEP_HTML if is_sweep else Path(COMPARISON_HTML))
+    target = out or Path(COMPARISON_HTML)
     runs, problems = _load(folders)
-    objective, mode = _objective(folders[0] if is_sweep else None, runs)
-    contestants = _rank(runs, objective, mode, sort=is_sweep)
-    write_text(target, render_comparison(contestants, objective, problems, target, folders[0] if is_sweep else None))
+    objective, mode = _objective(runs)
+    write_text(target, render_comparison(_contestants(runs, objective, mode), objective, problems, target))
     return target
 
 
-def render_comparison(
-    contestants: Sequence[Contestant], objective: str, problems: Sequence[str], target: Path, sweep: Path | None = None
-) -> str:
+def render_comparison(contestants: Sequence[Contestant], objective: str, problems: Sequence[str], target: Path) -> str:
     """Return the page.
 
     Args:
@@ -109,14 +99,12 @@ def render_comparison(
         objective: Metric that decides which is best.
         problems: Sentences about runs that cannot be read.
         target: Where the page will lie: links to the runs' own reports are relative to it.
-        sweep: Folder of the sweep that they are from, if they are from one.
     """
     columns, rows = result_table(contestants)
-    title = f"Sweep {sweep.absolute().name}" if sweep else f"{len(contestants)} runs compared"
-    best = max(contestants, key=lambda one: -_rank_key(one.values.get(objective), _mode_of(objective)))
+    best = max(contestants, key=lambda one: -_rank_key(one.values.get(objective), mode_of(objective)))
     return render(
         "comparison.html",
-        title=title,
+        title=f"{len(contestants)} runs compared",
         contents=CONTENTS,
         contestants=contestants,
         objective=objective,
@@ -142,42 +130,16 @@ def result_table(contestants: Sequence[Contestant]) -> tuple[list[str], list[lis
         values = [one.values.get(key, math.nan) for one in contestants]
         there = [value for value in values if math.isfinite(value)]
         is_race = len(set(there)) > 1
-        best = (min if _mode_of(key) == "min" else max)(there) if there else math.nan
+        best = (min if mode_of(key) == "min" else max)(there) if there else math.nan
         for row, value in zip(rows, values, strict=True):
             row.append(Cell(_write(key, value), is_race and value == best))
     return [name for _, name, _ in shown], rows
 
 
-def differing_keys(configs: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
-    """Return the values of those keys, written with dots, that are not the same in all configurations.
-
-    What a configuration does not have is `MISSING` there. Lists are compared whole.
-    """
-    flat = [dict(_flatten(config)) for config in configs]
-    keys = dict.fromkeys(key for values in flat for key in values)
-    found = {key: [values.get(key, MISSING) for values in flat] for key in keys}
-    return {key: values for key, values in found.items() if any(value != values[0] for value in values)}
-
-
-def _flatten(node: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
-    pairs: list[tuple[str, Any]] = []
-    for key, value in node.items():
-        name = f"{prefix}{key}"
-        pairs += _flatten(value, f"{name}.") if isinstance(value, Mapping) and value else [(name, value)]
-    return pairs
-
-
-def _trials(folder: Path) -> list[Path]:
-    if not folder.is_dir():
-        return []
-    numbered = [path for path in folder.iterdir() if path.name.isdigit() and holds_run(path)]
-    return sorted(numbered, key=lambda path: int(path.name))
-
-
 def _load(folders: Sequence[Path]) -> tuple[list[Run], list[str]]:
     runs, problems = [], []
     for folder in folders:
-        trials = _trials(folder) if holds_sweep(folder) else [folder]
+        trials = trial_folders(folder) if holds_sweep(folder) else [folder]
         if not trials:
             msg = f"{folder} is a sweep without a run that has begun."
             raise UserError(msg)
@@ -194,19 +156,12 @@ def _load(folders: Sequence[Path]) -> tuple[list[Run], list[str]]:
     return runs, [*problems, *(f"{run.name}: {problem}" for run in runs for problem in run.problems)]
 
 
-def _objective(sweep: Path | None, runs: Sequence[Run]) -> tuple[str, str]:
+def _objective(runs: Sequence[Run]) -> tuple[str, str]:
     """Return the metric that the runs go by, and whether it is to be ``max`` or ``min``."""
-    record = read_json(sweep / SWEEP_JSON) if sweep else {}
-    named, mode = record.get("objective"), record.get("objective_mode")
-    if not named:
-        named, mode = runs[0].setting("objective"), runs[0].setting("objective_mode")
+    named, mode = runs[0].setting("objective"), runs[0].setting("objective_mode")
     first = named[0] if isinstance(named, list) and named else named
     objective = first if isinstance(first, str) else "val/acc_top1"
-    return objective, mode if mode in ("max", "min") else _mode_of(objective)
-
-
-def _mode_of(metric: str) -> str:
-    return "min" if metric.rpartition("/")[2].startswith(_SMALLER_IS_BETTER) else "max"
+    return objective, mode if mode in ("max", "min") else mode_of(objective)
 
 
 def _rank_key(value: float | None, mode: str) -> float:
@@ -215,15 +170,15 @@ def _rank_key(value: float | None, mode: str) -> float:
     return -value if mode == "max" else value
 
 
-def _rank(runs: Sequence[Run], objective: str, mode: str, *, sort: bool) -> list[Contestant]:
-    """Give the best runs colours of their own; sort by the objective where no order was given."""
+def _contestants(runs: Sequence[Run], objective: str, mode: str) -> list[Contestant]:
+    """Give the best runs colours of their own."""
     values = [_values(run) for run in runs]
     order = sorted(range(len(runs)), key=lambda place: _rank_key(values[place].get(objective), mode))
     colors = {place: f"series-{rank}" for rank, place in enumerate(order[:NUM_COLORS], start=1)}
     names = _names(runs)
     return [
         Contestant(runs[place], names[place], colors.get(place, "muted"), headline(runs[place]), values[place])
-        for place in (order if sort else range(len(runs)))
+        for place in range(len(runs))
     ]
 
 

@@ -77,8 +77,8 @@ class Run:
 
     Args:
         folder: Where it is.
-        state: ``completed``, ``failed``, ``interrupted``, ``running``; ``died`` for a run that says that it is running
-            while nobody holds its lock; ``unknown`` without ``run.json``.
+        state: ``completed``, ``pruned``, ``failed``, ``interrupted``, ``running``; ``died`` for a run that says that
+            it is running while nobody holds its lock; ``unknown`` without ``run.json``.
         record: ``run.json``.
         metrics: Final numbers by name.
         config: The configuration; ``config_text`` is the same as YAML.
@@ -223,7 +223,7 @@ def _state(record: Mapping[str, Any], folder: Path) -> str:
     state = record.get("state")
     if state == "running" and not is_held(folder / run_files.RUN_LOCK):
         return "died"
-    return state if state in ("completed", "failed", "interrupted", "running") else "unknown"
+    return state if state in ("completed", "pruned", "failed", "interrupted", "running") else "unknown"
 
 
 def _config(reader: Reader) -> tuple[Mapping[str, Any], str]:

@@ -61,6 +61,9 @@ def headline(run: Run) -> Headline:
     error = str(run.record.get("error") or "").strip()
     if run.state == "failed":
         return Headline(f"Failed{where}", error or "The run has left no reason.", "bad", "failed")
+    if run.state == "pruned":
+        reason = str(run.record.get("reason") or "").strip()
+        return Headline(f"Pruned{where}", reason or "The search has ended this trial early.", "busy", "pruned")
     if run.state == "interrupted":
         words = "The same command goes on from the last checkpoint."
         return Headline(f"Interrupted{where}", words, "busy", "interrupted")

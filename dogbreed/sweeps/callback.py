@@ -14,13 +14,12 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from dogbreed.command import RefusedError
-from dogbreed.config import literal_folder, objective_mode, objectives
+from dogbreed.config import literal_folder, objective_modes, objectives
 from dogbreed.distributed import is_main
 from dogbreed.errors import UserError
 from dogbreed.files import read_json
 from dogbreed.run_files import RUN_JSON
 from dogbreed.sweeps.live import hush_job
-from dogbreed.sweeps.ranking import modes_of
 from dogbreed.sweeps.record import COMPLETED, INTERRUPTED, RUNNING, search_params, write_sweep
 from dogbreed.sweeps.resume import check_single_run, choose_sweep_folder
 from dogbreed.sweeps.search_folder import is_worker, read_search
@@ -156,7 +155,7 @@ def _write(
         engine=engine,
         search_space=overrides,
         objectives=objectives(config),
-        modes=modes_of(objectives(config), objective_mode(config)),
+        modes=objective_modes(config),
         params=params,
         state=state,
         search_hash=read_search(Path(config.hydra.sweep.dir)).get("hash"),

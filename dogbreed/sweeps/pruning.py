@@ -139,8 +139,8 @@ class _Contact:
     def __init__(self, storage: str, study: str, number: int) -> None:
         import optuna
 
+        from dogbreed.sweeps.database import open_storage
         from dogbreed.sweeps.engines import build_pruner
-        from dogbreed.sweeps.opening import open_storage
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._study: Study = optuna.load_study(study_name=study, storage=open_storage(storage))

@@ -7,18 +7,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypeGuard
 
 Trial = Mapping[str, Any]
-# Less of what ends like this is better.
-_SMALLER = ("loss", "seconds", "num_parameters")
-
-
-def modes_of(objectives: Sequence[str], first: str) -> list[str]:
-    """Return ``max`` or ``min`` for each objective: as given for the first one, by their names for the others.
-
-    Example:
-        >>> modes_of(["val/acc_top1", "seconds"], "max")
-        ['max', 'min']
-    """
-    return [first, *("min" if name.endswith(_SMALLER) else "max" for name in objectives[1:])]
 
 
 def rank_trials(trials: Sequence[Trial], mode: str) -> list[Trial]:

@@ -14,10 +14,11 @@ from dogbreed.errors import UserError
 from dogbreed.files import read_json
 from dogbreed.run_files import SWEEP_JSON
 from dogbreed.sweeps.callback import note_progress
+from dogbreed.sweeps.database import patiently
 from dogbreed.sweeps.distributions import values_of
 from dogbreed.sweeps.engines import GRID
 from dogbreed.sweeps.heartbeat import ISSUE, REASON, RUN_FOLDER, Heartbeat, fail_stale, this_worker
-from dogbreed.sweeps.opening import open_study, patiently
+from dogbreed.sweeps.opening import open_study
 from dogbreed.sweeps.outcome import Outcome, outcome_of
 from dogbreed.sweeps.screen import IN_PROCESS, Screen, note_dead, rows_elsewhere
 from dogbreed.sweeps.search_folder import holding_folder, is_worker

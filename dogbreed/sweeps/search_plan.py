@@ -15,9 +15,10 @@ from dogbreed.config.hashing import config_hash, hash_of
 from dogbreed.errors import UserError
 from dogbreed.run_files import STUDY_DB
 from dogbreed.sweeps.arguments import Layout, bare, read_arguments, trial_overrides
+from dogbreed.sweeps.database import require_optuna, shown, sqlite_address
 from dogbreed.sweeps.distributions import proposal_of, to_distributions
 from dogbreed.sweeps.engines import GRID, find_engine, pruner_settings
-from dogbreed.sweeps.opening import StudyPlan, require_optuna, shown, sqlite_address
+from dogbreed.sweeps.opening import StudyPlan
 from dogbreed.sweeps.settings import SearchSweeperConf, check_settings
 from dogbreed.sweeps.shares import shares_of_this_machine
 from dogbreed.sweeps.space import Choice, Parameter, Space, Value, Whole, parse_space

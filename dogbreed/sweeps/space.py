@@ -154,7 +154,7 @@ def value_text(value: Value) -> str:
         return str(value).lower()
     if not isinstance(value, str):
         return repr(value)
-    return value if _reads_as_itself(value) else _quoted(value)
+    return value if _reads_as_itself(value) else quoted(value)
 
 
 def override_text(key: str, value: Value) -> str:
@@ -261,7 +261,8 @@ def _reads_as_itself(text: str) -> bool:
     return (isinstance(value, str) and value == text) or isinstance(value, list | dict)
 
 
-def _quoted(text: str) -> str:
+def quoted(text: str) -> str:
+    """Quote a text as Hydra reads it, whatever is in it."""
     import re
 
     escaped = re.sub(r"(\\+)(?='|$)", r"\1\1", text).replace("'", "\\'")

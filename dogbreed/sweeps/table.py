@@ -14,7 +14,7 @@ from dogbreed.tables import format_number, format_table
 
 # Rows that a terminal shows without hiding the best ones; the page has them all.
 MAX_ROWS = 40
-MAX_NOTE = 160
+MAX_NOTE = 100
 
 
 def sweep_table(sweep: Mapping[str, Any], limit: int = MAX_ROWS) -> str:

@@ -18,7 +18,7 @@ from dogbreed.files import read_json
 from dogbreed.run_files import SWEEP_JSON
 from dogbreed.sweeps.ranking import first_value
 from dogbreed.sweeps.record import key_of
-from dogbreed.sweeps.space import value_text
+from dogbreed.sweeps.space import quoted, value_text
 from dogbreed.sweeps.table import settings_of
 from dogbreed.tables import format_number
 
@@ -147,8 +147,7 @@ def _origin(sweep: Mapping[str, Any], best: Mapping[str, Any], place: str, overr
 
 def _literal(text: str) -> str:
     """Quote a text so that neither Hydra nor OmegaConf takes a part of it for something else."""
-    escaped = text.replace("'", "\\'").replace("${", "\\${")
-    return f"'{escaped}'"
+    return quoted(text.replace("${", "\\${"))
 
 
 def _without(overrides: Sequence[str], replaced: Sequence[str]) -> list[str]:

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dogbreed.reporting.comparison import MISSING, differing_keys
+from dogbreed.reporting.differences import MISSING, differing_keys
 from dogbreed.reporting.quality import calibration_of, class_scores, confusion_of
 from dogbreed.reporting.run import RuleResult
 from dogbreed.reporting.sources import Table

@@ -3,9 +3,10 @@
 import re
 
 import pytest
+from made_up_sweep import write_made_up_sweep
 
 from dogbreed.files import write_json
-from dogbreed.reporting import write_comparison, write_report
+from dogbreed.reporting import write_comparison, write_report, write_sweep_page
 
 # What a reader has to see: text and its colour, on the colour of what lies behind it.
 CONTRASTS = """() => {
@@ -36,14 +37,19 @@ DRAWINGS = """() => [...document.querySelectorAll("figure")].map(figure => {
 })"""
 
 
-@pytest.fixture(params=["finished", "big", "sick", "comparison"])
+@pytest.fixture(params=["finished", "big", "sick", "comparison", "sweep", "pareto"])
 def page(request, finished_run, big_run, tmp_path):
-    """Pages of a real run, of a made-up one with everything there is, of one that failed, and of several runs."""
+    """Pages of a real run, of a made-up one with everything there is, of a failed one, of several runs, of sweeps."""
     target = tmp_path / "page.html"
     if request.param == "finished":
         return write_report(finished_run.run_dir, target)
     if request.param == "big":
         return write_report(big_run, target)
+    if request.param in ("sweep", "pareto"):
+        (tmp_path / "sweep").mkdir()
+        more = ("seconds",) if request.param == "pareto" else ()
+        write_made_up_sweep(tmp_path / "sweep", 40, ("val/acc_top1", *more))
+        return write_sweep_page(tmp_path / "sweep", target)
     if request.param == "comparison":
         return write_comparison([finished_run.run_dir, big_run], target)
     write_json(tmp_path / "run.json", {"state": "failed", "error": "A very_long_name_without_a_break_" + 30 * "name_"})

@@ -3,7 +3,6 @@
 import re
 
 import pytest
-from helpers import QUICK
 from tags import Tags
 
 from dogbreed import UserError
@@ -36,36 +35,13 @@ def test_the_best_of_each_column(tmp_path):
     assert "Their configurations are the same." in text
 
 
-def test_a_sweep_the_best_first_and_failed_trials_with_their_reason(tmp_path):
-    sweep = tmp_path / "sweep"
-    for number, accuracy in ((0, 0.5), (1, 0.7), (2, None), (10, 0.6)):
-        (sweep / str(number)).mkdir(parents=True)
-        state = {"state": "failed", "error": "It <burst>."} if accuracy is None else {"state": "completed"}
-        write_json(sweep / str(number) / "run.json", state)
-        (sweep / str(number) / "config.yaml").write_text(f"optim: {{lr: {number}}}\nseed: 0\n")
-        if accuracy is not None:
-            write_json(sweep / str(number) / "metrics.json", {"val/acc_top1": accuracy})
-            (sweep / str(number) / "report.html").write_text("")
-    write_json(sweep / "sweep.json", {"objective": ["val/acc_top1"], "objective_mode": "max", "trials": []})
-    target = write_comparison([sweep])
-    assert target == sweep / "sweep.html"
-    text = target.read_text()
-    results = text[text.index('id="results"') : text.index('id="curves"')]
-    assert re.findall(r'(?:html">|\)">)(\d+)<', results) == ["1", "10", "0", "2"]
-    assert 'href="10/report.html"' in results
-    assert "It &lt;burst&gt;." in results
-    assert "optim.lr" in text
-    assert ">seed<" not in text
-
-
 def test_many_runs_keep_eight_colours_for_the_best(tmp_path):
     for number in range(12):
         (tmp_path / str(number)).mkdir()
         write_json(tmp_path / str(number) / "metrics.json", {"val/acc_top1": number / 20})
         (tmp_path / str(number) / "metrics.csv").write_text(f"epoch,val/loss\n1,2\n2,{2 - number / 20}\n")
         (tmp_path / str(number) / "config.yaml").write_text(f"seed: {number}\n")
-    text = write_comparison([tmp_path]).read_text()
-    assert (tmp_path / "sweep.html").is_file()
+    text = write_comparison([tmp_path], tmp_path / "page.html").read_text()
     assert set(re.findall(r"--swatch: var\(--([\w-]+)\)", text)) == {
         "muted",
         *(f"series-{place}" for place in range(1, 9)),
@@ -75,7 +51,7 @@ def test_many_runs_keep_eight_colours_for_the_best(tmp_path):
 def test_comparing_needs_something_to_compare(tmp_path):
     (tmp_path / "sweep.json").write_text("{}")
     with pytest.raises(UserError, match="a sweep without a run that has begun"):
-        write_comparison([tmp_path])
+        write_comparison([tmp_path], tmp_path / "c.html")
     with pytest.raises(UserError, match="is no folder"):
         write_comparison([tmp_path / "a", tmp_path / "b"])
     (tmp_path / "0").mkdir()
@@ -84,13 +60,3 @@ def test_comparing_needs_something_to_compare(tmp_path):
     (tmp_path / "1" / "run.json").write_text("{")
     with pytest.raises(UserError, match="None of the runs can be read"):
         write_comparison([tmp_path])
-
-
-def test_a_sweep_ends_with_its_page(cli, tree, tmp_path):
-    more = ("data=folder", f"data.root={tree}", "trainer.max_epochs=1", "report=true", "hydra.sweep.dir=sweep")
-    answer = cli("train", "-m", *QUICK, *more, "optim.lr=0.001,1e30")
-    assert answer.code == 0, answer.err
-    words = " ".join(Tags((tmp_path / "sweep" / "sweep.html").read_text()).text)
-    assert "Sweep sweep" in words
-    assert "optim.lr" in words
-    assert not (tmp_path / "sweep" / "0" / "report.html").exists()  # one page for all

@@ -109,14 +109,9 @@ def test_a_value_that_is_meant_is_found():
     assert proposal_of(Whole(1, 9), 4.0) == 4
     assert proposal_of(Real(0.0, 1.0), 1) == 1.0
     lists = [(Choice((16, 32)), 64), (Choice((1, 2)), True)]
-    numbers = [
-        (Real(0.0, 1.0), 2),
-        (Real(0.0, 1.0), "auto"),
-        (Real(0.0, 1.0), None),
-        (Whole(1, 9), 1.5),
-        (Whole(0, 1), True),
-    ]
-    for parameter, value in lists + numbers:
+    reals = [(Real(0.0, 1.0), 2), (Real(0.0, 1.0), "auto"), (Real(0.0, 1.0), None)]
+    wholes = [(Whole(1, 9), 1.5), (Whole(0, 1), True)]
+    for parameter, value in [*lists, *reals, *wholes]:
         with pytest.raises(ValueError, match="not in|none of|no whole"):
             proposal_of(parameter, value)
 

@@ -3,8 +3,10 @@
 import itertools
 import logging
 import math
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import optuna
 import pytest
@@ -258,3 +260,24 @@ def test_the_time_limit(hydra_sweep_runner, tmp_path):
 
     options = ("hydra.sweeper.n_trials=500", "hydra.sweeper.timeout_s=0.1")
     assert len(trials_of(hydra_sweep_runner, tmp_path, task, *BOWL, *options)) == 1
+
+
+# -- launchers that run elsewhere ---------------------------------------------------
+
+
+@pytest.mark.usefixtures("hydra_restore_singletons")
+def test_a_launcher_gets_batches(hydra_sweep_runner, tmp_path, monkeypatch):
+    def fails_at_odd(cfg):  # of its own: it travels to other processes
+        if cfg.foo % 2:
+            raise ValueError("odd")
+        return cfg.foo**2 + cfg.bar
+
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(Path(__file__).resolve().parents[1]), *sys.path]))
+    launcher = ("hydra/launcher=sagemaker", "hydra.launcher.executor=process_executor.ProcessExecutor")
+    options = (*launcher, "hydra.launcher.poll_s=0.1", "hydra.sweeper.n_jobs=2", "hydra.sweeper.n_trials=4")
+    trials = trials_of(hydra_sweep_runner, tmp_path, fails_at_odd, *BOWL, *options, "hydra.sweeper.max_failed=1")
+    assert sum(trial.state.name == "COMPLETE" for trial in trials) == 4
+    for trial in trials:
+        is_odd = trial.params["foo"] % 2
+        assert trial.state.name == ("FAIL" if is_odd else "COMPLETE")
+        assert trial.user_attrs.get("reason") == ("odd" if is_odd else None)
