@@ -129,6 +129,7 @@ def run_hydra_command(
 
         arguments = [quote_path(argument) for argument in rewrite(sys.argv[1:])]
         sys.argv[1:] = add_overrides(arguments, hydra_overrides, first=True)
+        _refuse_both(arguments)
         if not is_main():
             sys.argv[1:] = _as_other_rank(sys.argv[1:])
         try:
@@ -149,6 +150,18 @@ def run_hydra_command(
             raise UserError(msg)
 
     run_command(body)
+
+
+def _refuse_both(arguments: Sequence[str]) -> None:
+    """Refuse to show a sweep's configuration, for which Hydra has a traceback.
+
+    Raises:
+        UserError: ``-m`` beside ``--cfg`` or the like.
+    """
+    shown = [word for word in arguments if word.partition("=")[0] in ("--cfg", "-c", "--info", "-i")]
+    if shown and {"-m", "--multirun"} & set(arguments):
+        msg = f"{shown[0]} shows one run's configuration, and -m makes a sweep: leave one of them out."
+        raise UserError(msg)
 
 
 def quote_path(argument: str) -> str:

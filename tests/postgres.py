@@ -16,8 +16,8 @@ def missing():
     """What it takes to run the tests with PostgreSQL, and is not here; empty where all is."""
     if not list(PACKAGE.glob("*/bin/initdb")):
         return "PostgreSQL is not installed (apt-get install postgresql)"
-    if not importlib.util.find_spec("psycopg2"):
-        return "no driver for PostgreSQL is installed (pip install psycopg2-binary)"
+    if not importlib.util.find_spec("psycopg"):
+        return "no driver for PostgreSQL is installed (pip install 'psycopg[binary]')"
     return ""
 
 

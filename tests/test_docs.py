@@ -41,8 +41,9 @@ def test_there_is_something_to_type():
 def test_a_command_can_be_typed(page, words, desk, cli):
     module, *arguments = words
     if module in HYDRA:
-        # Composed and printed: what spans a sweep, and who launches it, is no part of a job's configuration.
-        plain = [word for word in arguments if word != "-m" and not re.search("=.*,|^hydra/launcher=", word)]
+        # Composed and printed: what spans a sweep, who launches it and whose winner it is, is no part of that.
+        other = r"=.*,|^hydra/launcher=|^from_(sweep|tuning)="
+        plain = [word for word in arguments if word != "-m" and not re.search(other, word)]
         answer = cli(module, *plain, "--cfg", "job", cwd=desk)
         assert answer.code == 0, answer.err
         return

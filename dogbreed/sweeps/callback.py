@@ -18,7 +18,7 @@ from dogbreed.config import literal_folder, objective_modes, objectives
 from dogbreed.distributed import is_main
 from dogbreed.errors import UserError
 from dogbreed.files import read_json
-from dogbreed.run_files import RUN_JSON
+from dogbreed.run_files import FINISHED_STATES, RUN_JSON
 from dogbreed.sweeps.live import hush_job
 from dogbreed.sweeps.record import COMPLETED, INTERRUPTED, RUNNING, search_params, write_sweep
 from dogbreed.sweeps.resume import check_single_run, choose_sweep_folder
@@ -54,7 +54,7 @@ class SweepRecord(Callback):
             msg = f"hydra/launcher={launcher} is for the jobs of a sweep, and this is a single run: add -m."
             raise RefusedError(msg)
         folder = literal_folder(config.hydra.run)
-        if folder and read_json(folder / RUN_JSON).get("state") == "completed":
+        if folder and read_json(folder / RUN_JSON).get("state") in FINISHED_STATES:
             msg = f"{folder} holds a finished run: choose another folder (hydra.run.dir=DIR) or delete this one."
             raise RefusedError(msg)
 

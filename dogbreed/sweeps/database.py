@@ -23,6 +23,8 @@ T = TypeVar("T")
 # So long a database may be away before what a trial has come to is given up.
 PATIENCE_S = 120.0
 SQLITE_WAIT_S = 60
+# Modules that SQLAlchemy asks for, and what they come in: it was psycopg2 before its release 2.1.
+DRIVERS = {"psycopg": "'psycopg[binary]'", "psycopg2": "psycopg2-binary", "MySQLdb": "mysqlclient"}
 
 
 def require_optuna() -> None:
@@ -75,7 +77,7 @@ def open_storage(address: str, *, is_own: bool = False) -> RDBStorage:
     try:
         storage = RDBStorage(address, engine_kwargs={"connect_args": connect_args, "pool_pre_ping": not is_file})
     except ImportError as error:
-        driver = {"postgresql": "psycopg2-binary", "mysql": "mysqlclient"}.get(address.partition(":")[0], "its driver")
+        driver = DRIVERS.get(getattr(error, "name", None) or "", "its driver")
         msg = f"hydra.sweeper.storage={shown(address)} needs a driver ({_first_line(error)}): pip install {driver}."
         raise UserError(msg) from error
     except (SQLAlchemyError, StorageInternalError, OSError, RuntimeError, ValueError) as error:

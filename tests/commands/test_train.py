@@ -122,6 +122,7 @@ WRONG = [
     (["optim.lr=1,2"], r"add -m"),
     (["rubbish"], r"rubbish cannot be read as KEY=VALUE"),
     (["--nonsense"], r"nonsense"),
+    (["-m", "--cfg", "job"], r"--cfg shows one run's configuration"),
     (["=3"], r"=3 names no key: give KEY=VALUE"),
     (["trainer=cpu", "trainer.devices=99999"], r"trainer\.devices=99999 means so many processes on \d+ cores"),
     (["hydra.run.dir=/proc/nowhere"], r"hydra\.run\.dir"),

@@ -18,8 +18,8 @@ from hydra.test_utils.launcher_common_tests import BatchedSweeperTestSuite, Laun
 from dogbreed.errors import UserError
 
 GRID = ["hydra/sweeper=dogbreed", "hydra.sweeper.engine=grid", "hydra.sweeper.n_trials=null"]
-NUMERIC = ["tpe", "random", "gp", "qmc", "nsga2", "nsga3"]
-SLOW = ["random", "gp", "qmc", "nsga2"]
+NUMERIC = ["tpe", "random", "gp", "cmaes", "qmc", "nsga2", "nsga3"]
+SLOW = ["random", "gp", "cmaes", "qmc", "nsga2"]
 
 
 @pytest.fixture(autouse=True)
