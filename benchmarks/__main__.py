@@ -23,6 +23,7 @@ NAMES = (
     "gpu",
     "sample",
     "sweep",
+    "search",
     "head",
     "recipes",
 )
