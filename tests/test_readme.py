@@ -81,8 +81,12 @@ def test_there_is_something_to_run():
     assert set(SCRIPTS) == {"ImageDataModule", "fit_run", "polyvore"}
 
 
-# Each takes long, and shows nothing that the command with two processes on the CPU does not.
-SLOW = [words for words in COMMANDS if "trainer.devices=2" in words and "trainer=cpu" not in words]
+# Each takes long, and shows nothing that another one does not: two processes on the CPU, a sweep here.
+SLOW = [
+    words
+    for words in COMMANDS
+    if ("trainer.devices=2" in words and "trainer=cpu" not in words) or "hydra/launcher=sagemaker" in words
+]
 
 
 @pytest.mark.parametrize(

@@ -16,11 +16,11 @@ from dogbreed.fit.build import instantiate
 TOP = Path(__file__).resolve().parents[2]
 
 
-def run_tests(packages, run_dir, *more):
-    """Run the tests of the folder ``debugger`` beside smdebug; return what pytest says."""
+def run_tests(packages, run_dir, *more, file=""):
+    """Run the tests of the folder ``debugger``, or of a file there, beside smdebug; return what pytest says."""
     own = ["-o", "pythonpath=tests tests/diagnosis/debugger", "-p", "no:cacheprovider", "--disable-warnings"]
     done = subprocess.run(
-        [side_python(packages), "-m", "pytest", "-q", *own, "tests/diagnosis/debugger", *more],
+        [side_python(packages), "-m", "pytest", "-q", *own, f"tests/diagnosis/debugger/{file}", *more],
         cwd=TOP,
         env=os.environ | {"PYTHONPATH": str(TOP), "HOOK_RUN": str(run_dir)},
         capture_output=True,
@@ -33,7 +33,7 @@ def run_tests(packages, run_dir, *more):
 def test_beside_smdebug(tree, tmp_path):
     """As the extra installs it; then its model here, where there is no smdebug."""
     assert importlib.util.find_spec("smdebug") is None
-    assert " passed" in run_tests(OLD_PROTOBUF, tmp_path / "run")
+    assert " passed" in run_tests(OLD_PROTOBUF, tmp_path / "run", file="test_whole_run.py")
     model = load_model(tmp_path / "run" / "model")
     assert {model.predict([file])[0].labels[0] for file in tree.glob("test/*/*_0.jpg")} <= {"blue", "green", "red"}
     ImageClassifier.load_from_checkpoint(tmp_path / "run" / "checkpoints" / "best.ckpt")

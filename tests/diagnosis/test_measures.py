@@ -171,6 +171,7 @@ def test_a_run_that_hangs_says_where(tree, tmp_path, caplog):
     assert "stalled_training, step 2: nothing has moved for" in caplog.text
 
 
+@pytest.mark.slow
 def test_a_run_that_hangs_is_interrupted(tree, tmp_path):
     """By a real signal, in a process of its own; it could still save, and goes on from there."""
     options = [*QUICK, *FROM_SCRATCH, "data=folder", f"data.root='{tree}'", *STALLED, "diagnose.on_issue=stop", HANGS]

@@ -26,7 +26,9 @@ from dogbreed.fit.run_folder import RunFolder
     "recipe",
     [
         ("finetune=head", "augment=standard", "trainer.max_epochs=3", "data.num_views=0"),
-        ("finetune=head", "augment=standard", "trainer.max_epochs=3", "data.num_views=2"),
+        pytest.param(
+            ("finetune=head", "augment=standard", "trainer.max_epochs=3", "data.num_views=2"), marks=pytest.mark.slow
+        ),
         # DistributedDataParallel must take in the backbone when its phase begins.
         pytest.param(
             ("finetune=head_then_full", "trainer.max_epochs=4", "finetune.head_epochs=2", "optim=sgd",

@@ -75,12 +75,15 @@ def test_killed(options, uninterrupted, tmp_path, moment):
 @pytest.mark.parametrize(
     "more",
     [
-        ["trainer.max_steps=8"],
-        ["trainer.val_check_interval=0.5"],
         ["trainer.val_check_interval=4", "loss.class_weights=balanced"],
         ["ema=default", "augment=strong", "data.sampling=balanced"],
         ["finetune=head", "data.num_views=2"],
-        ["early_stopping=default", "early_stopping.patience=2", "early_stopping.min_delta=2.0"],
+        pytest.param(["trainer.max_steps=8"], marks=pytest.mark.slow),
+        pytest.param(["trainer.val_check_interval=0.5"], marks=pytest.mark.slow),
+        pytest.param(
+            ["early_stopping=default", "early_stopping.patience=2", "early_stopping.min_delta=2.0"],
+            marks=pytest.mark.slow,
+        ),
         pytest.param(["trainer.check_val_every_n_epoch=2"], marks=pytest.mark.slow),
         pytest.param(["trainer.limit_train_batches=4", "trainer.accumulate_grad_batches=3"], marks=pytest.mark.slow),
         pytest.param(["optim=sgd", "trainer.gradient_clip_val=0.1", "objective=val/loss"], marks=pytest.mark.slow),
