@@ -179,11 +179,16 @@ def _inspect(root: Path, found: list[Candidate], progress: Progress | None) -> N
             item.problem = str(error)
         return item
 
+    def look_at_some(items: Sequence[Candidate]) -> list[Candidate]:
+        return [look(item) for item in items]
+
     def look_at_all() -> Iterator[Candidate]:
         with ThreadPoolExecutor(max_workers=min(32, 4 * (os.cpu_count() or 1))) as pool:
-            # In slices: a million queued futures would take a gigabyte.
+            # In slices: a million queued futures would take a gigabyte; in pieces: one costs more than a short look.
             for start in range(0, len(found), 4096):
-                yield from pool.map(look, found[start : start + 4096])
+                pieces = [found[first : first + 32] for first in range(start, min(start + 4096, len(found)), 32)]
+                for looked in pool.map(look_at_some, pieces):
+                    yield from looked
 
     looked = look_at_all()
     for _ in progress(looked, len(found)) if progress else looked:

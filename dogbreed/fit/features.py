@@ -58,13 +58,15 @@ class FeatureExtractor:
         """Make a data set of some pictures of a split, with random views or as evaluation sees it."""
         labels_N = self._data.index.split(split).labels
         views: list[int | None] = list(range(self._data.num_views)) if augmented else [None]
-        return FeatureDataset([self._features(split, view, positions) for view in views], labels_N)
+        is_cached = self._data.supply.cache is not None
+        keys = keys_of(self._data.index.split(split), positions) if is_cached else []
+        return FeatureDataset([self._features(split, view, positions, keys) for view in views], labels_N)
 
-    def _features(self, split: str, view: int | None, positions: Sequence[int]) -> Tensor:
+    def _features(self, split: str, view: int | None, positions: Sequence[int], keys: list[bytes]) -> Tensor:
         """Return ``(N, D)`` features of a whole split, of which those that are wanted are computed."""
         images = self._data.index.split(split)
         try:
-            found_MD = self._from_cache(split, view, positions)
+            found_MD = self._from_cache(split, view, positions, keys)
         except OSError as error:
             log.warning("cache   %s cannot be used (%s).", error.filename, os.strerror(error.errno or 0))
             found_MD = self._compute(split, view, positions)
@@ -72,11 +74,10 @@ class FeatureExtractor:
         features_ND[torch.tensor(positions)] = found_MD
         return features_ND
 
-    def _from_cache(self, split: str, view: int | None, positions: Sequence[int]) -> Tensor:
+    def _from_cache(self, split: str, view: int | None, positions: Sequence[int], keys: list[bytes]) -> Tensor:
         settings = self._data.supply.cache
         if settings is None:
             return self._compute(split, view, positions)
-        keys = keys_of(self._data.index.split(split), positions)
         folder = settings.folder / self._name(split, view)
         file = FeatureFile(folder)
         found_MD, missing = file.find(keys)
