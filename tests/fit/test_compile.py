@@ -17,6 +17,7 @@ def _forgotten():
     torch._dynamo.reset()
 
 
+@pytest.mark.slow
 def test_without_a_compiler(tree, tmp_path, monkeypatch):
     monkeypatch.setenv("CXX", "/nowhere/g++")
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "inductor"))

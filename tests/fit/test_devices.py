@@ -148,6 +148,7 @@ def test_ctrl_c_ends_every_rank(odd_tree, tmp_path, monkeypatch):
     assert "epoch     2/" in (tmp_path / "run" / "train.log").read_text()
 
 
+@pytest.mark.slow
 def test_no_rank_outlives_a_killed_supervisor(odd_tree, tmp_path, monkeypatch):
     """And a script needs no `if __name__ == "__main__"`."""
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))

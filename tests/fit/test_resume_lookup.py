@@ -67,6 +67,7 @@ def test_other_data_under_the_same_name(options, tree, tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_a_live_run_is_left_alone_and_two_that_look_at_once_do_not_share(options, uninterrupted, interrupted, tmp_path):
     lock = RunLock(interrupted / "run.lock")
     try:

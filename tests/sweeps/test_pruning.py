@@ -158,6 +158,7 @@ def test_several_ranks_end_together(tree, tmp_path, study):
 # -- without a study ---------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_other_runs_have_nothing_of_it():
     script = (
         "import sys; from dogbreed.sweeps.pruning import build_callbacks; "
