@@ -14,15 +14,14 @@ import shutil
 import signal
 import sys
 import tempfile
-import threading
 import traceback
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from dogbreed.distributed import is_echo, is_main
 from dogbreed.errors import UserError, sentence_of
+from dogbreed.processes import handling
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -47,7 +46,7 @@ def run_command(body: Callable[[], int | None]) -> NoReturn:
         body: Does the work; may return an exit code.
     """
     try:
-        with _sigterm_interrupts():
+        with handling(_interrupt, signal.SIGTERM):  # as Ctrl-C: both end with 130 and leave nothing half
             code = body() or 0
             sys.stdout.flush()
     except KeyboardInterrupt as interruption:
@@ -62,21 +61,8 @@ def run_command(body: Callable[[], int | None]) -> NoReturn:
     sys.exit(code)
 
 
-@contextmanager
-def _sigterm_interrupts() -> Iterator[None]:
-    """Take SIGTERM for Ctrl-C: both end a command with 130 and leave nothing half."""
-
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    if threading.current_thread() is not threading.main_thread():  # the only one that signals reach
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
+def _interrupt(*_: object) -> NoReturn:
+    raise KeyboardInterrupt
 
 
 def run_hydra_command(

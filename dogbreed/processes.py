@@ -1,4 +1,4 @@
-"""Processes of ours that do not outlive who has started them."""
+"""Signals that come to a process, and processes of ours that do not outlive who has started them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
@@ -26,6 +29,25 @@ def die_with(parent: int, number: signal.Signals = signal.SIGKILL) -> None:
         threading.Thread(target=_watch, args=(parent, number), daemon=True).start()
     if os.getppid() != parent:  # it was gone before we asked
         os._exit(1)
+
+
+@contextmanager
+def handling(handler: Callable[[int, Any], Any], *numbers: signal.Signals) -> Iterator[None]:
+    """Have signals handled so, and afterwards as before; in another thread than the main one they reach nobody.
+
+    Args:
+        handler: Gets the number, and a frame.
+        numbers: Of the signals.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, handler) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, earlier in before.items():
+            signal.signal(number, earlier)
 
 
 def python_path() -> str:

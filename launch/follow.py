@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 import signal
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from dogbreed.errors import UserError
+from dogbreed.processes import handling
 from dogbreed.tables import format_table
 from launch.asking import agrees, is_at_terminal
 from launch.aws.transient import TransientError
@@ -227,18 +227,8 @@ def _leave(following: Following) -> str:
 @contextmanager
 def uninterrupted() -> Iterator[None]:
     """Hold Ctrl-C and SIGTERM back until the end of the block."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
     arrived: list[int] = []
-    before = {
-        number: signal.signal(number, lambda number, _: arrived.append(number))
-        for number in (signal.SIGINT, signal.SIGTERM)
-    }
-    try:
+    with handling(lambda number, _: arrived.append(number), signal.SIGINT, signal.SIGTERM):
         yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
     if arrived:
         raise KeyboardInterrupt

@@ -128,7 +128,8 @@ class Lookup:
         return Job(record, run_dir, aws, service_of(aws, record))
 
     def _in_aws(self, name: str) -> Job:
-        from launch.aws.training_jobs import TrainingJobs, UnknownJobError
+        from launch.aws.jobs import UnknownJobError
+        from launch.aws.training_jobs import TrainingJobs
         from launch.aws.tuning_jobs import TuningJobs
 
         aws = self.connect()

@@ -28,7 +28,7 @@ from torch.distributed import PrefixStore, Store, TCPStore
 from dogbreed.distributed import Failure, RankError
 from dogbreed.early_end import EarlyEnd
 from dogbreed.machine import num_cpus
-from dogbreed.processes import python_path
+from dogbreed.processes import handling, python_path
 
 # Where a rank finds its supervisor and, rank 0, the way to log.
 SUPERVISOR, LOG_SOCKET = "DOGBREED_SUPERVISOR", "DOGBREED_LOG_SOCKET"
@@ -199,15 +199,8 @@ def _passed_on(ranks: list[_Rank]) -> Iterator[list[int]]:
         for rank in ranks:
             rank.process.send_signal(number)
 
-    if threading.current_thread() is not threading.main_thread():  # signals are the main thread's
+    with handling(pass_on, signal.SIGINT, signal.SIGTERM):
         yield received
-        return
-    before = {number: signal.signal(number, pass_on) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield received
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from dogbreed.command import add_overrides
 from dogbreed.config import compose
 from dogbreed.distributed import is_main
 from dogbreed.errors import UserError
@@ -51,9 +52,7 @@ def with_winner(arguments: Sequence[str]) -> list[str]:
         raise UserError(msg)
     folder = Path(folders[-1].strip("'\"")).expanduser()
     overrides = retraining_overrides(read_sweep(folder), str(folder.absolute()), arguments)
-    # Flags may stand anywhere, but overrides must be in one piece for Hydra's parser.
-    flags = [place for place, text in enumerate(arguments) if "=" in text and not text.startswith("-")]
-    return [*arguments[: flags[0]], *overrides, *arguments[flags[0] :]]
+    return add_overrides(arguments, overrides, first=True)
 
 
 def read_sweep(folder: Path) -> dict[str, Any]:

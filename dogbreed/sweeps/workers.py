@@ -11,7 +11,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -21,7 +20,7 @@ from typing import IO, TYPE_CHECKING, Any
 from dogbreed.command import SEARCH_WORKER, add_overrides
 from dogbreed.errors import UserError
 from dogbreed.files import disk_errors
-from dogbreed.processes import python_path
+from dogbreed.processes import handling, python_path
 from dogbreed.run_files import RUN_JSON
 from dogbreed.sweeps.shares import Share, shares_of_this_machine
 from dogbreed.sweeps.space import override_text
@@ -251,12 +250,5 @@ def _noted_signals() -> Iterator[list[float]]:
         if not received or now - received[-1] > ECHO_S:
             received.append(now)
 
-    if threading.current_thread() is not threading.main_thread():  # signals are the main thread's
+    with handling(note, signal.SIGINT, signal.SIGTERM):
         yield received
-        return
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield received
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from dogbreed.command import add_overrides
 from dogbreed.errors import UserError
 from dogbreed.sweeps.record import key_of
 from dogbreed.sweeps.space import value_text
@@ -42,9 +43,7 @@ def with_tuning_winner(arguments: Sequence[str]) -> list[str]:
         raise UserError(msg)
     # Its place is also what a single run with `sweep=…` among the overrides is known by.
     overrides = [*_overrides(name, kept), f"from_sweep={value_text(name)}"]
-    # Flags may stand anywhere, but overrides must be in one piece for Hydra's parser.
-    place = next((place for place, text in enumerate(kept) if not text.startswith("-")), len(kept))
-    return [*kept[:place], *overrides, *kept[place:]]
+    return add_overrides(kept, overrides, first=True)
 
 
 def _overrides(name: str, typed: Sequence[str]) -> list[str]:

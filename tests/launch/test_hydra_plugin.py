@@ -1,7 +1,6 @@
 """The launcher as Hydra sees it: found, conforming, with failures that are rows, limits that hold."""
 
 import json
-import logging
 import math
 import os
 import re
@@ -12,7 +11,6 @@ import time
 from pathlib import Path
 
 import pytest
-from hydra import version
 from hydra.core.plugins import Plugins
 from hydra.core.utils import JobStatus
 from hydra.plugins.launcher import Launcher
@@ -32,18 +30,7 @@ def _paths(monkeypatch):
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(TESTS), *sys.path]))
 
 
-@pytest.fixture(autouse=True)
-def _logging():
-    handlers, level = logging.getLogger().handlers[:], logging.getLogger().level
-    yield
-    logging.getLogger().handlers[:] = handlers
-    logging.getLogger().setLevel(level)
-
-
-@pytest.fixture
-def _as_hydra_was(hydra_restore_singletons):
-    """The suite is written for Hydra as it was in 1.1, which other tests of this process have left behind."""
-    version.setbase("1.1")
+pytestmark = pytest.mark.usefixtures("_root_logger")
 
 
 # -- what Hydra asks of every launcher ----------------------------------------

@@ -1,7 +1,6 @@
 """The sweeper as Hydra sees it: found for next to nothing, conforming with the grid, right with the other engines."""
 
 import itertools
-import logging
 import math
 import os
 import subprocess
@@ -10,7 +9,6 @@ from pathlib import Path
 
 import optuna
 import pytest
-from hydra import version
 from hydra.core.plugins import Plugins
 from hydra.plugins.sweeper import Sweeper
 from hydra.test_utils.launcher_common_tests import BatchedSweeperTestSuite, LauncherTestSuite
@@ -22,18 +20,7 @@ NUMERIC = ["tpe", "random", "gp", "cmaes", "qmc", "nsga2", "nsga3"]
 SLOW = ["random", "gp", "cmaes", "qmc", "nsga2"]
 
 
-@pytest.fixture(autouse=True)
-def _logging():
-    handlers, level = logging.getLogger().handlers[:], logging.getLogger().level
-    yield
-    logging.getLogger().handlers[:] = handlers
-    logging.getLogger().setLevel(level)
-
-
-@pytest.fixture
-def _as_hydra_was(hydra_restore_singletons):
-    """The suite is written for Hydra as it was in 1.1, which other tests of this process have left behind."""
-    version.setbase("1.1")
+pytestmark = pytest.mark.usefixtures("_root_logger")
 
 
 # -- what Hydra asks of every sweeper ------------------------------------------

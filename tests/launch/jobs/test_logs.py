@@ -138,7 +138,7 @@ def test_a_request_whose_answer_was_lost_is_no_clash(aws, service):
 
 
 def test_states_say_what_has_become_of_a_job(aws, service):
-    from launch.aws.training_jobs import UnknownJobError
+    from launch.aws.jobs import UnknownJobError
 
     service.create(request(aws, "told"))
     job = aws.job("told")
