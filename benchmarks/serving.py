@@ -223,7 +223,7 @@ def _is_healthy(port: int, path: str) -> bool:
 
 @contextmanager
 def _torchserve(name: str, python: Path) -> Iterator[Running]:
-    """Start TorchServe as AWS's image does, with the functions of a notebook's author; a worker a core, a thread each."""
+    """Start TorchServe as AWS's image does, with a notebook's functions; a worker a core, a thread each."""
     port = _free_port()
     with tempfile.TemporaryDirectory() as scratch:
         code = Path(scratch, "model", "code")
