@@ -12,6 +12,7 @@ const LARGE_BYTES = 1_000_000; // from here on, sending takes long enough to be 
 
 const byId = id => document.getElementById(id);
 const address = path => new URL(path, document.baseURI).href;
+const pause = seconds => new Promise(done => setTimeout(done, 1000 * seconds));
 const notify = sentence => Object.assign(byId("notice"), { textContent: sentence, hidden: !sentence });
 
 const names = new Map(); // class name → as a person would write it
@@ -23,19 +24,15 @@ const tally = { asked: 0, answered: 0, failed: 0 };
 // --- The model -------------------------------------------------------------------------------------------------------
 
 async function introduce() {
-  let model;
-  try {
-    const response = await fetch(address("model"));
-    if (!response.ok) throw new Error(response.statusText);
-    model = await response.json();
-  } catch {
+  const model = await readModel();
+  if (!model) {
     byId("lead").textContent = "";
     notify("The server does not answer: start it again (python -m dogbreed.serve), then reload this page.");
     return;
   }
-  const { architecture = "", class_names: classNames = [], metrics = {} } = model;
+  const { architecture = "", class_names: classNames = [], metrics = {}, explains = true } = model;
   writeNames(classNames).forEach((text, name) => names.set(name, text));
-  byId("lead").textContent = describeModel(names);
+  byId("lead").textContent = describeModel(names, explains);
   addFact("Architecture", architecture.split(".")[0], architecture);
   addFact("Classes", names.size.toLocaleString("en"));
   const split = "test/acc_top1" in metrics ? "test" : "val";
@@ -46,6 +43,15 @@ async function introduce() {
   byId("classes").querySelector("summary").textContent = `All ${names.size.toLocaleString("en")} classes`;
   byId("classes").querySelector("ul").append(...classNames.map(name => labelled("li", name, names)));
   byId("facts").hidden = byId("classes").hidden = false;
+}
+
+async function readModel() {
+  for (;;) {
+    const response = await fetch(address("model")).catch(() => null);
+    if (response?.status !== 503) return response?.ok ? response.json() : null;
+    byId("lead").textContent = "The server is loading its model …";
+    await pause(1);
+  }
 }
 
 function addFact(name, value, title = "") {
@@ -101,7 +107,7 @@ async function ask(card) {
 async function wait(card, sentence, seconds) {
   for (let left = seconds; left > 0 && !card.isStopped; left--) {
     card.say("Waiting …", `${sentence} Trying again in ${left} s.`, "Busy", "busy");
-    await new Promise(done => setTimeout(done, 1000));
+    await pause(1);
   }
   card.say("Looking …");
 }

@@ -19,11 +19,11 @@ export function writeNames(classNames) {
   return new Map(classNames.map((name, at) => [name, isUnique(written[at]) ? written[at] : name]));
 }
 
-export function describeModel(names) {
+export function describeModel(names, explains) {
   const written = [...names.values()], count = written.length.toLocaleString("en");
   if (written.length < 2) return "This model knows a single class.";
   const classes = written.length > 2 ? `${count} classes, from ${written[0]} to ${written.at(-1)}` : written.join(" and ");
-  return `This model knows ${classes}. It says which one it sees, how sure it is, and where it looked.`;
+  return `This model knows ${classes}. It says which one it sees${explains ? ", how sure it is, and where it looked" : " and how sure it is"}.`;
 }
 
 export function describeSureness([first, second], names) {
