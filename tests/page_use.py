@@ -5,6 +5,7 @@ import io
 import json
 from urllib.request import Request, urlopen
 
+import numpy as np
 from PIL import Image
 
 NAMES = ("001.Affenpinscher", "002.Afghan_hound", "003.Airedale_terrier")
@@ -22,9 +23,11 @@ DROP = """files => {
 }"""
 
 
-def png(color=(40, 60, 200), size=(48, 40), **options):
+def png(color=(40, 60, 200), size=(48, 40), *, is_noise=False):
+    """Encode a picture of one colour, or of noise, which takes three bytes a pixel."""
+    noise = np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
     stream = io.BytesIO()
-    Image.new("RGB", size, color).save(stream, options.pop("format", "PNG"), **options)
+    (Image.fromarray(noise) if is_noise else Image.new("RGB", size, color)).save(stream, "PNG")
     return stream.getvalue()
 
 
@@ -42,7 +45,8 @@ def texts(page, query):
     return page.locator(query).all_inner_texts()
 
 
-def answer_of(url, data):
-    request = Request(url + "/invocations", data, {"Content-Type": "image/jpeg"})
+def answer_of(url, data, query=""):
+    """Ask without the page."""
+    request = Request(url + "/invocations" + query, data, {"Content-Type": "image/jpeg"})
     with urlopen(request, timeout=20) as response:
         return json.load(response)
