@@ -19,6 +19,8 @@ export class Card {
     Object.assign(this, { file, names, isDrawn: false, isStopped: false });
     this.node = document.getElementById("card").content.cloneNode(true).firstElementChild;
     this.find(".file").textContent = this.find(".file").title = file.name;
+    this.node.setAttribute("aria-label", file.name);
+    this.find(".photo").setAttribute("aria-label", file.name);
     this.find(".remove").setAttribute("aria-label", `Remove ${file.name}`);
     this.find(".curl code").textContent = curl;
     this.find(".switch").addEventListener("click", () => this.turnHeat(!this.isHeatOn));
@@ -41,7 +43,6 @@ export class Card {
       context.drawImage(picture, 0, 0, photo.width, photo.height);
       this.find(".frame").style.setProperty("--ratio", photo.width / photo.height);
       picture.close();
-      photo.setAttribute("aria-label", this.file.name);
       this.isDrawn = true;
     } catch {
       this.find(".placeholder").hidden = false;
@@ -61,6 +62,7 @@ export class Card {
     this.node.setAttribute("aria-busy", true);
     this.node.classList.remove("failed");
     this.find(".again").hidden = true;
+    this.find(".bars").setAttribute("aria-hidden", true);
     this.find(".bars").replaceChildren(...Array.from({ length: 5 }, () => document.createElement("li")));
     this.say("Looking …");
   }
@@ -74,6 +76,7 @@ export class Card {
   end() {
     this.node.removeAttribute("aria-busy");
     this.find(".sending").hidden = true;
+    this.find(".bars").removeAttribute("aria-hidden");
     this.find(".bars").replaceChildren();
   }
 
@@ -81,6 +84,7 @@ export class Card {
     this.end();
     this.node.classList.add("failed");
     this.say("No answer", sentence);
+    this.find(".bars").setAttribute("aria-hidden", true);
     this.find(".again").hidden = !canTryAgain;
     return sentence;
   }

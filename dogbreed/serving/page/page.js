@@ -168,7 +168,7 @@ function add(files, nothing, curlOf = writeCurl) {
   if (added.length) enqueue(added);
   tidy();
   // On a phone the answer would come below what one sees.
-  if (added.length && added[0].node.getBoundingClientRect().top > 0.6 * innerHeight) byId("status").scrollIntoView();
+  if (added[0]?.node.getBoundingClientRect().top > 0.6 * innerHeight) added[0].node.scrollIntoView();
 }
 
 function remove(card) {

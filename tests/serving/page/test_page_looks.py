@@ -23,6 +23,21 @@ BRIGHTEST = """() => {
 }"""
 
 
+# Text needs 4.5, what is drawn needs 3 (WCAG 2.2, 1.4.3 and 1.4.11).
+PAIRS = [
+    *((text, behind, 4.5) for text in ("ink", "muted") for behind in ("page", "surface", "sunken")),
+    *((tone, behind, 4.5) for tone in ("good", "busy", "bad") for behind in (f"{tone}-soft", "surface")),
+    *((drawn, behind, 3) for drawn in ("accent", "edge") for behind in ("page", "surface", "sunken")),
+]
+
+
+def luminance(color):
+    """Return the relative luminance of a colour such as #1c2126."""
+    parts = [int(color.strip()[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+    linear = [x / 12.92 if x <= 0.04045 else ((x + 0.055) / 1.055) ** 2.4 for x in parts]
+    return sum(weight * x for weight, x in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [390, 1280])
 def test_all_can_be_read_and_nothing_is_wider_than_the_screen(visit, front, scheme, width):
@@ -105,3 +120,22 @@ def test_who_wants_no_motion_gets_none(visit, server):
       .filter(style => style.animationName !== "none" || style.transitionDuration !== "0s").length"""
     assert page.evaluate(moving) == 0
     assert page.evaluate("document.getAnimations().length") == 0
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_all_has_a_name_and_what_is_drawn_stands_out(visit, front, scheme):
+    seen = visit(front.url, scheme=scheme, is_calm=False)
+    drop(seen.page, ("a.png", "image/png", png()), ("bad.txt", "text/plain", b"-"))
+    nameless = """() => [...document.querySelectorAll("button, [role=img], article, section, svg")]
+      .filter(node => node.getClientRects().length && node.ariaHidden !== "true" && !node.ariaLabel
+        && !node.hasAttribute("aria-labelledby") && !(node.matches("button") && node.textContent.trim()))
+      .map(node => node.outerHTML.slice(0, 80))"""
+    assert seen.page.evaluate(nameless) == []
+    assert seen.page.evaluate("[...document.querySelectorAll('h1, h2')].map(node => node.tagName)")[0] == "H1"
+    ids = seen.page.evaluate("[...document.querySelectorAll('[id]')].map(node => node.id)")
+    assert len(ids) == len(set(ids))
+    colors = """names => names.map(name => getComputedStyle(document.documentElement).getPropertyValue("--" + name))"""
+    for front_name, behind, least in PAIRS:
+        pair = [luminance(color) for color in seen.page.evaluate(colors, [front_name, behind])]
+        contrast = (max(pair) + 0.05) / (min(pair) + 0.05)
+        assert contrast >= least, f"--{front_name} on --{behind}: {contrast:.2f}"
