@@ -27,7 +27,10 @@ CONTRASTS = """words => {
 
 @contextmanager
 def open_chromium():
-    """Start Chromium, driven by Playwright; skip the test where there is none."""
+    """Start Chromium, driven by Playwright; skip the test where there is none.
+
+    For a module at most: as long as it is open, a process can have neither a second one nor another event loop.
+    """
     path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     if path is None:
         reason = "no Chromium on the PATH: apt-get install chromium"

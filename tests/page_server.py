@@ -53,12 +53,14 @@ class Front:
     """Stands before the server and passes everything on, but for what it has been told.
 
     ``refusals`` are given to the next POSTs instead: (status, headers, body). While ``gate`` is not set, POSTs wait.
+    As many times as ``num_loading`` says, the model is still being loaded.
     """
 
     upstream: str
     url: str = ""
     refusals: list = field(default_factory=list)
     gate: threading.Event = field(default_factory=threading.Event)
+    num_loading: int = 0
     posts: list = field(default_factory=list)  # path, headers, body
     change: object = None  # of an answer's bytes
 
@@ -67,7 +69,11 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_GET(self):
-        self._pass_on(b"")
+        if self.path == "/model" and self.server.front.num_loading > 0:
+            self.server.front.num_loading -= 1
+            self._answer(503, {}, b'{"error": "The model is being loaded."}')
+        else:
+            self._pass_on(b"")
 
     def do_POST(self):
         front = self.server.front

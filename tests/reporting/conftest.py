@@ -24,7 +24,7 @@ def own_run(finished_run, tmp_path):
     )
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium():
     """The system's Chromium, driven by Playwright."""
     with open_chromium() as browser:

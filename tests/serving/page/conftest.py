@@ -33,7 +33,7 @@ def front(server):
         yield front
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium():
     with open_chromium() as browser:
         yield browser

@@ -146,3 +146,16 @@ def test_the_copied_line_works(visit, server, tmp_path):
         done = subprocess.run(line, shell=True, cwd=tmp_path, capture_output=True, text=True, timeout=30)
         assert json.loads(done.stdout) == expected
     assert page.locator(".copy").first.inner_text() == "Copied"
+
+
+def test_names_read_as_people_write_them(visit, server):
+    page = visit(server).page
+    written = """async names => [...(await import(new URL("words.js", location))).writeNames(names).values()]"""
+    for given, expected in (
+        (["n02085620-Chihuahua", "n02113624-toy_poodle", "n02085621"], ["Chihuahua", "Toy poodle", "N02085621"]),
+        (["3_series", "golf"], ["3 series", "Golf"]),  # numbers are left out only where all have one
+        (["0", "1", "2"], ["0", "1", "2"]),
+        (["001.Poodle", "002.Poodle", "003.Pug"], ["001.Poodle", "002.Poodle", "Pug"]),
+        (["_", "émeu", "t-shirt"], ["_", "Émeu", "T-shirt"]),
+    ):
+        assert page.evaluate(written, given) == expected

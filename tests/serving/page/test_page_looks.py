@@ -71,7 +71,7 @@ def test_the_light_lies_where_the_grid_says(visit, front):
         return json.dumps(answer).encode()
 
     front.change = change
-    page = visit(front.url).page
+    page = visit(front.url, reduced_motion="reduce").page
     drop(page, ("wide.png", "image/png", png(size=(640, 320))))
     crop = answer_of(front.upstream, png(size=(640, 320)), "?explain=true")["explanation"]["crop"]
     x, y = page.evaluate(BRIGHTEST)
@@ -82,7 +82,6 @@ def test_the_light_lies_where_the_grid_says(visit, front):
     assert boxes[0]["width"] / boxes[0]["height"] == pytest.approx(2, abs=0.02)
     assert "top right" in page.locator(".heat").get_attribute("aria-label")
     page.click(".switch")
-    page.wait_for_timeout(300)
     assert page.locator(".heat").evaluate("node => getComputedStyle(node).opacity") == "0"
     # What one has chosen holds for photos to come.
     drop(page, ("next.png", "image/png", png()))
