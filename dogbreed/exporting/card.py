@@ -1,0 +1,2 @@
+def write_card(model_dir, target, *, with_mistakes):
+    return []
