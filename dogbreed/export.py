@@ -49,7 +49,13 @@ def export(argv: Sequence[str]) -> None:
         msg = f"--opset {args.opset} cannot be written: choose {OPSETS[0]} to {OPSETS[-1]}."
         raise UserError(msg)
     places = _places(names, model_dir, args.output)
-    _check(places, args.force)
+    taken = list(places.values())
+    if CARD in places:
+        from dogbreed.exporting.card import card_pictures, write_card
+
+        pictures = card_pictures(model_dir, places[CARD], with_mistakes=args.mistakes)
+        taken += [target for source, target in pictures.items() if source.resolve() != target.resolve()]
+    _check(taken, args.force)
     targets = {name: place for name, place in places.items() if name != CARD}
     # Beside the first file: with several they lie in one folder.
     with disk_errors(next(iter(places.values())), "--output FILE"):
@@ -58,8 +64,6 @@ def export(argv: Sequence[str]) -> None:
         if targets:
             _export(args, targets)
         if CARD in places:
-            from dogbreed.exporting.card import write_card
-
             for file in write_card(model_dir, places[CARD], with_mistakes=args.mistakes):
                 sys.stdout.write(f"{CARD:<12} {file}\n")
 
@@ -80,10 +84,9 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("model", metavar="RUN_OR_MODEL_FOLDER", help="what python -m dogbreed.train has written")
-    parser.add_argument(
-        "--format", action="append", default=[], metavar="NAMES", help="onnx, torchscript, pt2, card; several: onnx,pt2"
-    )
-    parser.add_argument("--card", action="store_true", help="write a model card, README.md, the same as --format card")
+    what = "onnx, pt2, torchscript (which torch deprecates), card; several: onnx,pt2"
+    parser.add_argument("--format", action="append", default=[], metavar="NAMES", help=what)
+    parser.add_argument("--card", action="store_true", help="write a model card, as --format card")
     default = "exports/ beside the model folder"
     parser.add_argument("--output", metavar="FILE", help=f"a file, or a folder for several (default: {default})")
     parser.add_argument("--opset", type=int, default=18, metavar="N", help="version of ONNX's operators (default: 18)")
@@ -122,8 +125,8 @@ def _places(names: Sequence[str], model_dir: Path, output: str | None) -> dict[s
     return {names[0]: path}
 
 
-def _check(places: Mapping[str, Path], force: bool) -> None:  # noqa: FBT001 -- as typed
-    for place in places.values():
+def _check(places: Sequence[Path], force: bool) -> None:  # noqa: FBT001 -- as typed
+    for place in places:
         if place.exists() and not force:
             msg = f"{place} exists already: add --force to replace it, or choose another place with --output."
             raise UserError(msg)

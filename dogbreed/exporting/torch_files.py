@@ -42,7 +42,6 @@ def open_pt2(file: Path) -> Callable[[NDArray[np.uint8]], Mapping[str, NDArray[n
 def write_torchscript(net: Answering, file: Path, about: dict[str, Any], _: int) -> None:
     """Write what `torch.jit.load` reads; ``_extra_files={"dogbreed.json": ""}`` gets the description."""
     with torch.no_grad():
-        # A batch of three, that a batch of one, with which it is verified, is another.
         traced = torch.jit.trace(net, _example(about), strict=False, check_trace=False)  # type: ignore[no-untyped-call]
         frozen = torch.jit.freeze(traced)
     torch.jit.save(frozen, file, _extra_files={DESCRIPTION: json.dumps(about, ensure_ascii=False)})
@@ -54,10 +53,12 @@ def _forget_sources(file: Path) -> None:
     reader = torch._C.PyTorchFileReader(str(file))  # noqa: SLF001 -- the zip's alignment is torch's own
     kept = [name for name in reader.get_all_records() if not name.endswith(_SOURCES) and name not in _ADDED]
     content = {name: reader.get_record(name) for name in kept}
-    writer = torch._C.PyTorchFileWriter(str(file))  # noqa: SLF001
-    for name, record in content.items():
-        writer.write_record(name, record, len(record))
-    writer.write_end_of_file()
+    del reader
+    with file.open("wb") as stream:
+        writer = torch._C.PyTorchFileWriter(stream)  # noqa: SLF001
+        for name, record in content.items():
+            writer.write_record(name, record, len(record))
+        writer.write_end_of_file()
 
 
 def open_torchscript(file: Path) -> Callable[[NDArray[np.uint8]], Mapping[str, NDArray[np.float32]]]:
