@@ -118,7 +118,7 @@ def load_model(folder: str | Path, device: str | torch.device = "cpu") -> Loaded
         UserError: no model folder, a newer format, damaged or foreign weights.
     """
     folder = find_model_folder(folder)
-    info = _read_description(folder)
+    info = read_description(folder)
     weights = folder / "model.safetensors"
     _check_sha256(weights, info["weights_sha256"])
     preprocessing = Preprocessing(**info["preprocessing"])
@@ -225,7 +225,12 @@ def _read_familiarity(folder: Path, described: Mapping[str, Any] | None) -> Fami
     return Familiarity(tensors["references"], tensors["held_out"])
 
 
-def _read_description(folder: Path) -> dict[str, Any]:
+def read_description(folder: Path) -> dict[str, Any]:
+    """Return what ``model.json`` says, with defaults for what older ones lack; the weights are not looked at.
+
+    Raises:
+        UserError: it is damaged, or of a newer format.
+    """
     file = folder / "model.json"
     try:
         info = json.loads(file.read_text(encoding="utf-8"))

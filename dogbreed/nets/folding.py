@@ -36,7 +36,7 @@ class FoldingConv2d(nn.Conv2d):
         """Compute what the convolution does, and its BatchNorm layer if that is folded in."""
         weight, bias = self.weight, self.bias
         if self.norm and is_folded(self.norm[0], x_BCHW):
-            weight, bias = _folded(weight, bias, self.norm[0])
+            weight, bias = folded_weights(weight, bias, self.norm[0])
         return conv2d(x_BCHW, weight, bias, self.stride, self.padding, self.dilation, self.groups)  # type: ignore[arg-type]
 
 
@@ -68,7 +68,8 @@ def is_folded(norm: nn.BatchNorm2d, x: Tensor) -> bool:
     return not norm.training and x.device.type == "cpu" and not torch.compiler.is_compiling()
 
 
-def _folded(weight_OCkk: Tensor, bias_O: Tensor | None, norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
+def folded_weights(weight_OCkk: Tensor, bias_O: Tensor | None, norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
+    """Return a convolution's weight and bias with the work of the BatchNorm layer behind it in them."""
     assert norm.running_mean is not None
     assert norm.running_var is not None
     # Not in 16 bits, where precision=bf16-true keeps all.
