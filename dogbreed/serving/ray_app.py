@@ -46,11 +46,11 @@ class PictureServer:
 
         self._replica: Replica = Replica(folder, settings)
 
-    def reconfigure(self, user_config: Mapping[str, Any]) -> None:
+    async def reconfigure(self, user_config: Mapping[str, Any]) -> None:
         """Take over ``user_config`` of Ray's config.yaml; Ray calls it at the start and whenever that changes."""
         self._replica.reconfigure(user_config)
 
-    def check_health(self) -> None:
+    async def check_health(self) -> None:
         """Raise where the model does not answer any more, upon which Ray starts another replica."""
         self._replica.check_health()
 

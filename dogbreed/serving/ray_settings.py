@@ -139,6 +139,6 @@ def _checked(name: str, text: str, source: str) -> float | int:
     except ValueError:
         is_right = False
     if not is_right:
-        msg = f"{source}={text} must be {kind} from {least:g} to {most:,.0f}."
+        msg = f"{source}={text} must be {kind} from {least:g} to {int(most):,}."
         raise UserError(msg)
     return value
