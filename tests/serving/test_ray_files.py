@@ -80,11 +80,10 @@ def test_bad_variable(variable, text, sentence):
 def test_any_text_is_taken_or_explained(text):
     try:
         settings = read_settings({**NO_GPU, "DOGBREED_MAX_WAIT_MS": text, "DOGBREED_MAX_BODY_BYTES": text})
-    except UserError as error:
-        assert str(error).startswith("DOGBREED_MAX_")
-    else:
-        assert 0 <= settings.max_wait_ms <= 10_000
-        assert settings.max_body_bytes >= 1
+    except UserError:
+        return
+    assert 0 <= settings.max_wait_ms <= 10_000
+    assert settings.max_body_bytes >= 1
 
 
 def test_config_counts_more_than_the_environment():
