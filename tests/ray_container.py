@@ -71,7 +71,7 @@ class RayContainer:
             self._serve("start", "--http-host=127.0.0.1", f"--http-port={self.port}")
             self.ray_s = time.monotonic() - self.began
             config = opt_ml_model / "config.yaml"
-            self.run = self._spawn("run", str(config) if config.is_file() else app)
+            self.run = self._start("run", str(config) if config.is_file() else app)
         except BaseException:
             self.stop()
             raise
@@ -108,9 +108,9 @@ class RayContainer:
         logs = sorted(self.folder.glob("t/session_*/logs/serve/*.log"))
         return "\n".join(path.read_text(errors="replace") for path in [self.log, *logs] if path.exists())
 
-    def shut_down(self) -> "subprocess.Popen[bytes]":
-        """Ask Ray Serve to end what it serves; running requests are answered first."""
-        return self._spawn("shutdown", "--yes", log="shutdown.log")
+    def shut_down(self):
+        """Have Ray Serve end what it serves, as Ctrl-C does; ``serve shutdown`` would need Ray's dashboard."""
+        self.run.send_signal(signal.SIGINT)
 
     def processes(self) -> list[int]:
         """Find every process that this has started, by a mark in its environment."""
@@ -155,8 +155,8 @@ class RayContainer:
             )
         assert done.returncode == 0, (self.folder / "start.log").read_text()
 
-    def _spawn(self, *words, log="serve.log"):
-        with (self.folder / log).open("ab") as out:
+    def _start(self, *words):
+        with self.log.open("ab") as out:
             command = [self.python, "-m", "ray.serve.scripts", *words]
             return subprocess.Popen(command, env=self.environment, stdout=out, stderr=out, cwd=self.folder)
 

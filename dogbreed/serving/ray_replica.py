@@ -6,7 +6,6 @@ All about pictures and answers is the handler's, which every server shares; here
 from __future__ import annotations
 
 import asyncio
-import logging
 import math
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
@@ -21,21 +20,19 @@ from starlette.requests import Request as HttpRequest
 from starlette.responses import JSONResponse, Response
 
 from dogbreed.serving.answers import Answer, write_answers, write_error
+from dogbreed.serving.computing import failure, predict_each
 from dogbreed.serving.errors import RequestError
 from dogbreed.serving.limits import Limits
 from dogbreed.serving.pictures import View
 from dogbreed.serving.predictor import Predictor
 from dogbreed.serving.ray_settings import RaySettings, with_user_config
-from dogbreed.serving.requests import read_custom_attributes, read_request
-
-log = logging.getLogger("ray.serve")
+from dogbreed.serving.requests import Request, read_custom_attributes, read_request
 
 T = TypeVar("T")
 Outcome = Answer | RequestError
 # Ray's own and Amazon's container's names for one thing: the container sends to / what came to its /invocations.
 INVOCATIONS = ("/invocations", "/")
 ATTRIBUTES = "x-amzn-sagemaker-custom-attributes"
-FAILED = "This could not be computed; the server's log says which error it was."
 # So many batches in a row of which nothing could be computed, and the replica calls itself ill.
 MAX_FAILURES = 3
 
@@ -46,11 +43,11 @@ class Job:
 
     Args:
         view: What the network sees of it.
-        top_k: Classes to answer with, >= 1.
+        wishes: The request that it came with.
     """
 
     view: View
-    top_k: int
+    wishes: Request
 
 
 class Replica:
@@ -106,7 +103,7 @@ class Replica:
             if error.status == 429:
                 response.headers["Retry-After"] = str(self._retry_after_s())
         except Exception as error:  # noqa: BLE001 -- a bug of ours; the log gets no part of the request
-            body, content_type = write_error(_failure(error))
+            body, content_type = write_error(failure(error))
             response = Response(body, 503, media_type=content_type)
         response.headers["X-Content-Type-Options"] = "nosniff"
         return response
@@ -133,8 +130,7 @@ class Replica:
             wanted = await self._decode(read_request, body, content_type, options, self._limits)
             del body
             admit_more(len(wanted.pictures) - 1)
-            lane = self._lanes[wanted.explain]
-            outcomes = await asyncio.gather(*(self._answer(item, wanted.top_k, lane) for item in wanted.pictures))
+            outcomes = await asyncio.gather(*(self._answer(picture, wanted) for picture in wanted.pictures))
         written, media_type = write_answers(outcomes, http.headers.get("accept", ""), wanted.is_single)
         return Response(written, media_type=media_type)
 
@@ -157,15 +153,14 @@ class Replica:
             raise RequestError(400, "The client has gone.") from None
         return bytes(body)
 
-    async def _answer(self, picture: Any, top_k: int, lane: Callable[[Job], Awaitable[Outcome]]) -> Outcome:
+    async def _answer(self, picture: Any, wishes: Request) -> Outcome:
         try:
             view = await self._decode(self._predictor.view, picture, self._limits)
-            outcome = await lane(Job(view, top_k))
+            return await self._lanes[wishes.explain](Job(view, wishes))
         except RequestError as error:
             return error
         except Exception as error:  # noqa: BLE001 -- of this picture alone
-            return _failure(error)
-        return outcome
+            return failure(error)
 
     async def _decode(self, work: Callable[..., T], *args: Any) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._decoders, work, *args)
@@ -196,35 +191,26 @@ class Replica:
     def _set_up(self) -> None:
         settings = self._settings
         self._limits = Limits(settings.max_body_bytes, settings.max_pixels, settings.max_pictures)
-        self._lanes = {explain: self._make_lane(explain=explain) for explain in (False, True)}
+        self._lanes = {explain: self._make_lane() for explain in (False, True)}
         sizes = {1, settings.max_batch, max(1, settings.max_batch // 2)}
         self._runner.submit(self._predictor.warm_up, sorted(sizes)).result()
 
-    def _make_lane(self, *, explain: bool) -> Callable[[Job], Awaitable[Outcome]]:
+    def _make_lane(self) -> Callable[[Job], Awaitable[Outcome]]:
         from ray import serve  # only here: whoever imports this module may lack it
 
         async def predict(jobs: list[Job]) -> list[Outcome]:
-            return await asyncio.get_running_loop().run_in_executor(self._runner, self._predict, jobs, explain)
+            return await asyncio.get_running_loop().run_in_executor(self._runner, self._predict, jobs)
 
         batched: Callable[[Job], Awaitable[Outcome]] = serve.batch(
             max_batch_size=self._settings.max_batch, batch_wait_timeout_s=self._settings.max_wait_ms / 1000
         )(predict)
         return batched
 
-    def _predict(self, jobs: list[Job], explain: bool) -> list[Outcome]:  # noqa: FBT001 -- a thread pool's arguments
-        """Answer for a batch; where that fails, one by one, so that it fails for whose fault it is."""
+    def _predict(self, jobs: list[Job]) -> list[Outcome]:
         started = time.perf_counter()
-        try:
-            answers = self._predictor.predict_batch([job.view for job in jobs], max(job.top_k for job in jobs), explain)
-            outcomes: list[Outcome] = [
-                answer.cut(job.top_k, explain=explain) for answer, job in zip(answers, jobs, strict=True)
-            ]
-        except Exception as error:  # noqa: BLE001 -- a bug of ours, or no memory
-            if len(jobs) > 1:
-                return [outcome for job in jobs for outcome in self._predict([job], explain)]
-            self._num_failures += 1
-            return [_failure(error)]
-        self._num_failures = 0
+        outcomes = predict_each(self._predictor, [job.view for job in jobs], [job.wishes for job in jobs])
+        has_failed = all(isinstance(outcome, RequestError) for outcome in outcomes)
+        self._num_failures = self._num_failures + 1 if has_failed else 0
         self._batch_sizes[len(jobs)] = self._batch_sizes.get(len(jobs), 0) + 1
         seconds = time.perf_counter() - started
         self._seconds_per_picture += 0.1 * (seconds / len(jobs) - self._seconds_per_picture)
@@ -237,13 +223,3 @@ def _assigned(settings: RaySettings) -> tuple[int, bool]:
 
     resources = get_runtime_context().get_assigned_resources()
     return max(1, int(resources.get("CPU", settings.cores))), resources.get("GPU", 0) > 0
-
-
-def _failure(error: Exception) -> RequestError:
-    """Turn a bug of ours, or want of memory, into an answer; the log gets no part of the request."""
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    place = f" in {trace.tb_frame.f_code.co_filename}, line {trace.tb_lineno}" if trace else ""
-    log.error("%s%s", type(error).__name__, place)
-    return RequestError(503, FAILED)
