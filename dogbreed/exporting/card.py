@@ -17,7 +17,7 @@ import yaml
 from dogbreed.errors import UserError
 from dogbreed.exporting.card_facts import base_model, data_name, training_rows
 from dogbreed.files import read_csv, replacing, write_text
-from dogbreed.model_folder import read_description
+from dogbreed.model_description import read_description
 from dogbreed.run_files import CLASSES_CSV, CONFUSION_PNG, CURVES_PNG, MISTAKES_PNG, RUN_JSON, SPLITS_CSV
 
 if TYPE_CHECKING:
