@@ -7,7 +7,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from dogbreed.errors import UserError
-from launch.aws.prices import training_products
+from launch.aws.prices import products_of
 from launch.aws.session import connect
 from launch.settings import LaunchSettings
 
@@ -63,7 +63,7 @@ def price_list(aws_server, monkeypatch):
 
 def test_all_pages_of_what_trains(price_list):
     _, asked = price_list
-    found = training_products(connect(LaunchSettings()), "ml.g5.xlarge")
+    found = products_of(connect(LaunchSettings()), "ml.g5.xlarge", "Training")
 
     assert [entry["terms"] for entry in found] == [OLD["terms"], NEW["terms"]]
     assert [entry["product"]["attributes"]["component"] for entry in found] == ["Training", "Training"]
@@ -73,7 +73,7 @@ def test_all_pages_of_what_trains(price_list):
     assert body["ServiceCode"] == "AmazonSageMaker"
     assert {(item["Field"], item["Value"]) for item in body["Filters"]} == {
         ("regionCode", "eu-central-1"),
-        ("instanceName", "ml.g5.xlarge"),
+        ("instanceName", "ml.g5.xlarge", "Training"),
     }
 
 
@@ -81,4 +81,4 @@ def test_a_refused_price_list_is_one_sentence(price_list):
     handler, _ = price_list
     handler.status = 400
     with pytest.raises(UserError, match="Asking for AWS's prices failed: pricing:GetProducts is not permitted"):
-        training_products(connect(LaunchSettings()), "ml.g5.xlarge")
+        products_of(connect(LaunchSettings()), "ml.g5.xlarge", "Training")
