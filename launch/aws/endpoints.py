@@ -164,8 +164,12 @@ class Endpoints:
                 raise
         return True
 
-    def list(self, kind: str) -> list[Resource]:
+    def list(self, kind: str, name_contains: str = "") -> list[Resource]:
         """List what is there of a kind, ours and others', the newest first.
+
+        Args:
+            kind: ``model``, ``configuration`` or ``endpoint``.
+            name_contains: Only those whose names hold this.
 
         Raises:
             UserError: AWS cannot be asked.
@@ -174,7 +178,10 @@ class Endpoints:
         rows_key = {"model": "Models", "configuration": "EndpointConfigs", "endpoint": "Endpoints"}[kind]
         action = {"model": "list_models", "configuration": "list_endpoint_configs", "endpoint": "list_endpoints"}[kind]
         with translated(f"listing the {kind}s"), ThreadPoolExecutor(NUM_THREADS) as pool:
-            pages = self._client.get_paginator(action).paginate(SortBy="CreationTime", SortOrder="Descending")
+            asked = {"SortBy": "CreationTime", "SortOrder": "Descending"}
+            if name_contains:
+                asked["NameContains"] = name_contains
+            pages = self._client.get_paginator(action).paginate(**asked)
             rows = [row for page in pages for row in page[rows_key]]
             tags = pool.map(lambda row: self._tags_or_none(row[f"{api}Arn"]), rows)
             return [

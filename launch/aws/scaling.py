@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from launch.aws.errors import translated
@@ -87,12 +88,12 @@ def remove_scaling(aws: Aws, name: str) -> bool:
     Raises:
         UserError: AWS refuses.
     """
+    if find_scaling(aws, name) is None:
+        return False
     client = aws.client(_AUTOSCALING)
     with translated(f"removing the autoscaling of {name}"):
-        try:
+        with suppress(client.exceptions.ObjectNotFoundException):
             client.deregister_scalable_target(**resource_of(name))
-        except client.exceptions.ObjectNotFoundException:
-            return False
         # There is one only where machines go down to none; deleting what is not there is no error.
         aws.client("cloudwatch").delete_alarms(AlarmNames=[alarm_name(name)])
     return True

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -116,7 +116,7 @@ class DeploySettings:
         Raises:
             UserError: a key is missing, unknown or of the wrong kind, or as the constructor.
         """
-        values = _plain(cfg, ("model", "name", "target"))
+        values = _plain(cfg, ("source", "name", "target"))
         presets = values.pop("presets")
         preset = presets.get(values["target"])
         if preset is None:
@@ -177,9 +177,19 @@ class TransformSettings:
         Raises:
             UserError: a key is missing, unknown or of the wrong kind, or as the constructor.
         """
-        values = _plain(cfg, ("model", "input", "output"))
+        values = _plain(cfg, ("source", "input", "output"))
         _check(cls, values)
         return cls(**values, launch=_launch(cfg))
+
+
+def take_model(arguments: Sequence[str]) -> list[str]:
+    """Rename ``model=`` on a command line: for Hydra it is a group, that of ``conf/train.yaml``.
+
+    Example:
+        >>> take_model(["model=runs/x", "name=dogs"])
+        ['source=runs/x', 'name=dogs']
+    """
+    return [f"source={word.removeprefix('model=')}" if word.startswith("model=") else word for word in arguments]
 
 
 def _plain(cfg: DictConfig, needed: tuple[str, ...]) -> dict[str, Any]:
@@ -187,12 +197,13 @@ def _plain(cfg: DictConfig, needed: tuple[str, ...]) -> dict[str, Any]:
 
     for key in needed:
         if OmegaConf.is_missing(cfg, key):
-            examples = {"model": "runs/NAME", "name": "dogs", "target": "cpu"}
-            msg = f"{key} must be given: add {key}={examples.get(key, 's3://BUCKET/PREFIX/')}."
+            examples = {"source": "model=runs/NAME", "name": "name=dogs", "target": "target=cpu"}
+            example = examples.get(key, f"{key}=s3://BUCKET/PREFIX/")
+            msg = f"{example.partition('=')[0]} must be given: add {example}."
             raise UserError(msg)
     values = OmegaConf.to_container(cfg, resolve=True)
     assert isinstance(values, dict)
-    plain = {str(key): value for key, value in values.items() if key != "launch"}
+    plain = {"model" if key == "source" else str(key): value for key, value in values.items() if key != "launch"}
     # What was typed as a number or a truth value is a text all the same: name=2026.
     texts = ("model", "name", "image_version")
     return {key: as_text(value) if key in texts else value for key, value in plain.items()}
