@@ -103,7 +103,19 @@ class LoadedModel:
         Returns:
             One prediction a picture, in order.
         """
-        probabilities_BK, features_BD = self._run(views_u8_BCSS)
+        return self.name(*self._run(views_u8_BCSS), top_k)
+
+    def name(self, probabilities_BK: Tensor, features_BD: Tensor, top_k: int = 5) -> list[Prediction]:
+        """Put into words what the network has made of pictures.
+
+        Args:
+            probabilities_BK: Calibrated, float32, on the CPU.
+            features_BD: What goes into the network's last layer.
+            top_k: Classes per answer, >= 1; at most K are given.
+
+        Returns:
+            One prediction a picture, in order.
+        """
         values, indices = probabilities_BK.topk(min(top_k, len(self.class_names)), dim=1)
         familiarity = self.familiarity(features_BD).tolist() if self.familiarity else [None] * len(values)
         return [

@@ -8,10 +8,12 @@ Shape legend: C channels (3, RGB), H/W pixels.
 
 from __future__ import annotations
 
+import contextlib
 import io
+import math
 import threading
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,6 +24,8 @@ import torch
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 from PIL.JpegImagePlugin import JpegImageFile
 from torch import Tensor
+
+from dogbreed.data.rgb import to_rgb
 
 # 64 megapixels of RGB are 192 MB; a JPEG beyond that is decoded at a fraction
 # of its size by libjpeg, anything else beyond it is refused.
@@ -60,6 +64,10 @@ class BadImageError(Exception):
     """The bytes hold no picture that can be decoded; the message says why."""
 
 
+class TooLargeError(BadImageError):
+    """It may be a picture, with more pixels than are decoded."""
+
+
 class ImageHeader(NamedTuple):
     """What a picture file says of itself before any pixel is decoded."""
 
@@ -69,7 +77,9 @@ class ImageHeader(NamedTuple):
     height_px: int
 
 
-def decode_image(source: Path | str | bytes, min_side_px: int | None = None) -> Tensor:
+def decode_image(
+    source: Path | str | bytes, min_side_px: int | None = None, formats: Sequence[str] | None = None
+) -> Tensor:
     """Decode a picture to upright RGB pixels.
 
     Handles EXIF orientation, CMYK, greyscale, palette, 16-bit and floating
@@ -81,21 +91,23 @@ def decode_image(source: Path | str | bytes, min_side_px: int | None = None) -> 
         source: A path, or the bytes of an encoded picture.
         min_side_px: A JPEG may come at 1/2 of its size or less, if its shorter side keeps this many pixels:
             libjpeg then computes no others. None for all of them.
+        formats: Pillow's names of those that may be decoded; None for whatever it reads. A JPEG always may.
 
     Returns:
         ``images_u8_CHW``: uint8, ``(3, H, W)``, 0..255.
 
     Raises:
-        BadImageError: not a picture, no pixels, or too large to decode.
+        BadImageError: not a picture, or no pixels.
+        TooLargeError: too large to decode.
     """
     data = source if isinstance(source, bytes) else _read(Path(source))
     if (plain := _decode_plain_jpeg(data, min_side_px)) is not None:
         return plain
-    with _open(data) as image:
+    with _open(data, formats) as image:
         _bound_size(image)
-        pixels = _load_pixels(image, data)
+        pixels = _load_pixels(image, data, formats)
         try:
-            return _to_tensor(pixels)
+            return torch.from_numpy(np.array(to_rgb(pixels))).permute(2, 0, 1)
         except Exception as error:
             msg = f"cannot be decoded ({error})"
             raise BadImageError(msg) from error
@@ -116,6 +128,24 @@ def read_header(source: Path | str | bytes) -> ImageHeader:
     with _open(source if isinstance(source, bytes) else Path(source)) as image:
         _bound_size(image)
         return ImageHeader(image.format or "", image.mode, image.width, image.height)
+
+
+def stored_size(data: bytes, formats: Sequence[str] | None = None) -> tuple[int, int]:
+    """Return width and height in pixels as a picture's header says them, however many that are.
+
+    Args:
+        data: An encoded picture.
+        formats: As for `decode_image`.
+
+    Raises:
+        BadImageError: not a picture, or so large that Pillow does not even say how large (`TooLargeError`).
+    """
+    if _is_jpeg(data):
+        with contextlib.suppress(ValueError):
+            height_px, width_px, _, _ = simplejpeg.decode_jpeg_header(data)
+            return width_px, height_px
+    with _open(data, formats) as image:
+        return image.size
 
 
 def is_cut_short(path: Path) -> bool:
@@ -166,7 +196,7 @@ def _read(path: Path) -> bytes:
         raise BadImageError(msg) from error
 
 
-def _open(source: Path | bytes) -> Image.Image:
+def _open(source: Path | bytes, formats: Sequence[str] | None = None) -> Image.Image:
     if isinstance(source, bytes) and not source:
         msg = "empty"
         raise BadImageError(msg)
@@ -174,13 +204,15 @@ def _open(source: Path | bytes) -> Image.Image:
         if _is_jpeg(source):
             # Image.open would refuse a huge JPEG before draft() can shrink it.
             return JpegImageFile(io.BytesIO(source) if isinstance(source, bytes) else source)
-        return Image.open(io.BytesIO(source) if isinstance(source, bytes) else source)
+        return Image.open(
+            io.BytesIO(source) if isinstance(source, bytes) else source, formats=list(formats) if formats else None
+        )
     except UnidentifiedImageError as error:
         msg = "empty" if isinstance(source, Path) and not source.stat().st_size else "not an image"
         raise BadImageError(msg) from error
     except Image.DecompressionBombError as error:
         msg = f"more than {MAX_PIXELS // 1_000_000} megapixels"
-        raise BadImageError(msg) from error
+        raise TooLargeError(msg) from error
     except OSError as error:
         msg = f"cannot be read ({error.strerror or error})"
         raise BadImageError(msg) from error
@@ -194,10 +226,6 @@ def _is_jpeg(source: Path | bytes) -> bool:
         return source[:3] == b"\xff\xd8\xff"
     with source.open("rb") as file:
         return file.read(3) == b"\xff\xd8\xff"
-
-
-def _num_pixels(image: Image.Image) -> int:
-    return image.width * image.height
 
 
 def _decode_plain_jpeg(data: bytes, min_side_px: int | None) -> Tensor | None:
@@ -232,34 +260,34 @@ def _bound_size(image: Image.Image) -> bool:
     """Have a huge JPEG decoded at a fraction of its size, and say so; refuse any other huge picture."""
     scale = 1
     if image.format == "JPEG":
-        scale = next((s for s in (1, 2, 4, 8) if _num_pixels(image) <= s * s * MAX_PIXELS), 8)
+        scale = next((s for s in (1, 2, 4, 8) if math.prod(image.size) <= s * s * MAX_PIXELS), 8)
         if scale > 1:
             # libjpeg scales during the inverse DCT: the full picture is never in memory.
             image.draft(None, (image.width // scale, image.height // scale))
-    if _num_pixels(image) > MAX_PIXELS:
+    if math.prod(image.size) > MAX_PIXELS:
         msg = f"{image.width}×{image.height} is more than {MAX_PIXELS // 1_000_000} megapixels"
-        raise BadImageError(msg)
+        raise TooLargeError(msg)
     return scale > 1
 
 
-def _load_pixels(image: Image.Image, data: bytes) -> Image.Image:
+def _load_pixels(image: Image.Image, data: bytes, formats: Sequence[str] | None) -> Image.Image:
     try:
         image.load()
     except Exception:  # noqa: BLE001 -- any decoder error: try again as far as the file goes
-        image = _load_cut_short(data)
+        image = _load_cut_short(data, formats)
     try:
         return ImageOps.exif_transpose(image)
     except Exception:  # noqa: BLE001 -- damaged metadata says nothing about the pixels
         return image
 
 
-def _load_cut_short(data: bytes) -> Image.Image:
+def _load_cut_short(data: bytes, formats: Sequence[str] | None) -> Image.Image:
     # The flag is global to Pillow: without the lock one thread would take it down under another.
     with _truncated_lock:
         before = ImageFile.LOAD_TRUNCATED_IMAGES
         ImageFile.LOAD_TRUNCATED_IMAGES = True
         try:
-            image = _open(data)
+            image = _open(data, formats)
             _bound_size(image)
             image.load()
         except BadImageError:
@@ -270,29 +298,3 @@ def _load_cut_short(data: bytes) -> Image.Image:
         finally:
             ImageFile.LOAD_TRUNCATED_IMAGES = before
     return image
-
-
-def _to_tensor(image: Image.Image) -> Tensor:
-    rgb = np.array(_to_rgb(image))
-    return torch.from_numpy(rgb).permute(2, 0, 1)
-
-
-def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I") or image.mode == "F":
-        image = _to_8_bit(image)
-    if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
-        image = image.convert("RGBA")
-        white = Image.new("RGBA", image.size, (255, 255, 255, 255))
-        image = Image.alpha_composite(white, image)
-    return image.convert("RGB")
-
-
-def _to_8_bit(image: Image.Image) -> Image.Image:
-    """Bring 16-bit, 32-bit and floating point greys to 0..255; Pillow's own convert would clip them."""
-    values = np.asarray(image).astype(np.float64)
-    if image.mode == "F":
-        full_scale = 1.0 if values.max(initial=0.0) <= 1.0 else 255.0
-    else:
-        full_scale = 65535.0 if image.mode.startswith("I;16") or values.max(initial=0) > 255 else 255.0
-    scaled = np.clip(np.nan_to_num(values) / full_scale, 0.0, 1.0) * 255.0
-    return Image.fromarray(np.round(scaled).astype(np.uint8))

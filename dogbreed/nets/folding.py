@@ -99,6 +99,38 @@ def quicken(net: nn.Module) -> None:
     _fold(net, pairs)
 
 
+@torch.no_grad()
+def bake(net: nn.Module) -> int:
+    """Fold for good what `quicken` has found, in a network that only answers from now on; in place.
+
+    The BatchNorm layers are gone afterwards, and the names in the state dict are others.
+
+    Args:
+        net: In evaluation mode, on any device.
+
+    Returns:
+        How many layers were folded.
+    """
+    left: dict[nn.Module, nn.Module] = {}
+    for conv in net.modules():
+        if not isinstance(conv, FoldingConv2d):
+            continue
+        if conv.norm:
+            (norm,) = conv.norm
+            weight, bias = _folded(conv.weight.double(), conv.bias if conv.bias is None else conv.bias.double(), norm)
+            weight = weight.to(conv.weight.dtype, memory_format=torch.channels_last)
+            conv.weight, conv.bias = nn.Parameter(weight), nn.Parameter(bias.to(conv.weight.dtype))
+            conv.norm = ()
+            # Of timm's layer its activation is left, of torch's nothing.
+            left[norm] = nn.Sequential(norm.drop, norm.act) if isinstance(norm, BatchNormAct2d) else nn.Identity()
+        conv.__class__ = nn.Conv2d  # type: ignore[assignment]
+    for parent in list(net.modules()):
+        for name, child in parent.named_children():
+            if child in left:
+                setattr(parent, name, left[child])
+    return len(left)
+
+
 def _known_pairs(net: nn.Module) -> list[tuple[str, str]]:
     """Look once at networks that are built alike: trials of a sweep, and a model that is loaded after its training."""
     structure = f"{type(net).__qualname__} {net}"

@@ -1,0 +1,84 @@
+"""The network, made quick for answering.
+
+BatchNorm layers are folded into the convolutions before them, once. What answers is compared with what was loaded;
+where they differ, the network as it was loaded answers.
+
+Shape legend: B batch, S input side, K classes, D features.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from dogbreed.loaded_model import LoadedModel
+from dogbreed.nets.features import has_separate_head
+from dogbreed.nets.folding import bake
+
+log = logging.getLogger(__name__)
+
+# Of probabilities; what is promised is 1e-5.
+TOLERANCE = 2e-6
+
+
+@dataclass
+class Engine:
+    """Runs a network.
+
+    Args:
+        model: Whose network it is.
+        name: What was done to it.
+        has_plain_head: Its logits are its last layer's answer to its features.
+    """
+
+    model: LoadedModel
+    name: str
+    has_plain_head: bool
+
+    def __call__(self, images_BCSS: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Run the network once.
+
+        Args:
+            images_BCSS: Normalised pixels.
+
+        Returns:
+            ``(B, K)`` logits, ``(B, D)`` features as `logits_and_features` has them, and its last feature maps.
+        """
+        net = self.model.net
+        is_gpu = images_BCSS.is_cuda and torch.cuda.is_bf16_supported(including_emulation=False)
+        with torch.autocast(images_BCSS.device.type, torch.bfloat16, enabled=is_gpu):
+            maps = net.forward_features(images_BCSS)  # type: ignore[operator]
+            features = net.forward_head(maps, pre_logits=True)  # type: ignore[operator]
+            if features.dim() > 2:  # pooled after a convolution as the last layer
+                features = features.flatten(2).mean(dim=2)
+            logits = net.get_classifier()(features) if self.has_plain_head else net.forward_head(maps)  # type: ignore[operator]
+        return logits, features, maps
+
+
+def build_engine(model: LoadedModel, load_again: Callable[[], LoadedModel]) -> Engine:
+    """Make a network quick.
+
+    Args:
+        model: Its network is changed.
+        load_again: Gives it as it was.
+
+    Returns:
+        With a model that answers as the given one does, within `TOLERANCE`.
+    """
+    side = model.preprocessing.input_size_px
+    generator = torch.Generator().manual_seed(0)
+    probe = torch.randint(0, 256, (2, 3, side, side), dtype=torch.uint8, generator=generator)
+    expected_BK = model.probabilities(probe)
+    num_folded = bake(model.net)
+    engine = Engine(model, f"eager, {num_folded} folded layers", has_separate_head(model.net, side))
+    images = model.preprocessing.normalize(probe.to(model.device))
+    with torch.inference_mode():
+        found_BK = torch.softmax(engine(images)[0].float() / model.temperature, dim=1).cpu()
+    if model.device.type == "cpu" and not torch.allclose(found_BK, expected_BK, rtol=0, atol=TOLERANCE):
+        log.warning("The quick form of the network answers otherwise than the network: it is served as it is.")
+        return Engine(load_again(), "eager", has_plain_head=False)
+    return engine
