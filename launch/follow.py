@@ -173,7 +173,8 @@ def print_lines(lines: Iterable[LogLine], *, with_host: bool) -> None:
 
 def num_machines(request: Mapping[str, Any]) -> int:
     """Return how many machines a request asks for; 1 where it does not say."""
-    return int((request.get("ResourceConfig") or {}).get("InstanceCount") or 1)
+    resources = request.get("ResourceConfig") or request.get("TransformResources") or {}
+    return int(resources.get("InstanceCount") or 1)
 
 
 def patiently(ask: Callable[[], T], what: str = "The job") -> T:

@@ -14,7 +14,6 @@ from launch.aws.jobs import NUM_THREADS, is_unknown
 from launch.aws.session import Aws
 from launch.aws.transient import watching
 from launch.hosting.protocols import EndpointState, Resource
-from launch.validation import TAG
 
 # Kind: how the API names it.
 _API = {"model": "Model", "configuration": "EndpointConfig", "endpoint": "Endpoint"}
@@ -198,18 +197,19 @@ class Endpoints:
             ]
 
     def log_tail(self, name: str, num_lines: int) -> list[str]:
-        """Return the last lines that an endpoint's containers have printed; none where the log cannot be read."""
+        """Return the last lines of an endpoint's youngest container; none where the log cannot be read."""
         logs = self.aws.client("logs", is_patient=False)
         group = f"{LOG_GROUP}/{name}"
-        lines: list[tuple[int, str]] = []
         with suppress(UserError), translated(f"reading the log of {name}"):
-            streams = logs.describe_log_streams(logGroupName=group, orderBy="LastEventTime", descending=True, limit=5)
-            for stream in streams["logStreams"]:
+            pages = logs.get_paginator("describe_log_streams").paginate(logGroupName=group)
+            streams = [stream for page in pages for stream in page["logStreams"]]
+            if streams:
+                youngest = max(streams, key=lambda stream: int(stream.get("creationTime", 0)))["logStreamName"]
                 answer = logs.get_log_events(
-                    logGroupName=group, logStreamName=stream["logStreamName"], startFromHead=False, limit=num_lines
+                    logGroupName=group, logStreamName=youngest, startFromHead=False, limit=num_lines
                 )
-                lines += [(event["timestamp"], event["message"].rstrip("\n")) for event in answer["events"]]
-        return [text for _, text in sorted(lines, key=lambda item: item[0])][-num_lines:]
+                return [event["message"].rstrip("\n") for event in answer["events"]]
+        return []
 
     def tags(self, arn: str) -> dict[str, str]:
         """Return the tags of something.
@@ -236,11 +236,6 @@ class Endpoints:
 
 class BusyError(UserError):
     """Something is being done with an endpoint."""
-
-
-def is_ours(tags: Mapping[str, str]) -> bool:
-    """Say whether something bears our tag."""
-    return TAG in tags
 
 
 def is_busy(error: Exception) -> bool:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import time
 import uuid
 from dataclasses import dataclass
 
 from dogbreed.errors import UserError
-from launch.aws.errors import translated
+from launch.aws.errors import RefusedError, translated
 from launch.aws.session import Aws
 from launch.aws.storage import S3Store
 from launch.names import key_of
@@ -112,6 +113,14 @@ def invoke_async(
     return Reply(content, accept, time.monotonic() - started)
 
 
+def _said(content: bytes) -> str:
+    text = content.decode(errors="replace").strip()
+    try:
+        return str(json.loads(text)["error"])
+    except (ValueError, KeyError, TypeError):
+        return f"The endpoint refuses ({text[:300]}): its log tells more."
+
+
 def _wait(aws: Aws, name: str, answer: dict[str, str], timeout_s: float, poll_s: float) -> bytes:
     end = time.monotonic() + timeout_s
     places = {kind: key_of(answer[kind]) for kind in ("OutputLocation", "FailureLocation") if answer.get(kind)}
@@ -123,8 +132,7 @@ def _wait(aws: Aws, name: str, answer: dict[str, str], timeout_s: float, poll_s:
                 store.delete(key)
                 if kind == "OutputLocation":
                     return content
-                msg = f"The endpoint {name} refuses: {content.decode(errors='replace').strip()[:500]}"
-                raise UserError(msg)
+                raise RefusedError(_said(content))
         if time.monotonic() > end:
             msg = (
                 f"The endpoint {name} has not answered within {timeout_s:.0f} s; its answer will lie at "

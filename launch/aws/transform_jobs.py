@@ -46,6 +46,22 @@ class TransformJobs(Jobs):
         msg = f"A transform job of the name {name} exists already in {self.region}: call again."
         raise UserError(msg)
 
+    def models_in_use(self) -> set[str]:
+        """Return the models that jobs work with which are not over.
+
+        Raises:
+            UserError: AWS cannot be asked.
+        """
+        found = set()
+        with translated("listing the transform jobs"):
+            for status in ("InProgress", "Stopping"):
+                pages = self._client.get_paginator("list_transform_jobs").paginate(StatusEquals=status)
+                for page in pages:
+                    for row in page["TransformJobSummaries"]:
+                        name = row["TransformJobName"]
+                        found.add(self._client.describe_transform_job(TransformJobName=name)["ModelName"])
+        return found
+
     def read_log(self, name: str, position: LogPosition | None) -> tuple[Sequence[LogLine], LogPosition]:
         """Read what is new in a job's log, at most 10,000 lines; `launch.aws.logs.read_log`."""
         return logs.read_log(self._logs, name, position, logs.TRANSFORM_GROUP)

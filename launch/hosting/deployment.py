@@ -15,6 +15,7 @@ from launch.hosting.protocols import EndpointState
 from launch.hosting.removal import models_of, remove_belongings, remove_endpoint
 from launch.hosting.request import update_request
 from launch.hosting.smoke import SmokeTest, can_test, smoke_test
+from launch.hosting.taken import check_kind, check_ours
 from launch.hosting.waiting import wait_while
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ class Deployment:
             remove_endpoint(self._service, self.name, self._poll_s)
             return None
         if state is not None:
-            self._check_kind(state)
+            check_kind(state, self._service.describe_config(state.config_name), self._plan.settings.kind)
         return state
 
     def run(self, existing: EndpointState | None) -> Outcome:
@@ -120,7 +121,7 @@ class Deployment:
 
     def _undo(self, error: Exception) -> None:
         """Remove what was made, and raise the error with a word about that."""
-        self._say(f"{str(error).splitlines()[0]} Removing what was made …")
+        self._say("That failed; removing what was made …")
         try:
             remove_endpoint(self._service, self.name, self._poll_s)
         except UserError as other:
@@ -171,7 +172,7 @@ class Deployment:
         from launch.aws.scaling import restore_scaling
 
         service = self._service
-        self._say(f"{str(error).splitlines()[0]} Going back to what was before …")
+        self._say("That failed; going back to what was before …")
         try:
             state = wait_while(service, self.name, self._poll_s)
             if state is not None and state.config_name != old_config:
@@ -256,21 +257,6 @@ class Deployment:
         kinds = {variant.get("InstanceType") for variant in config["ProductionVariants"]} if config else set()
         return kinds == {self._plan.settings.instance_type}
 
-    def _check_kind(self, state: EndpointState) -> None:
-        """Refuse what AWS cannot turn into the other: machines into none, answers at once into later ones."""
-        config = self._service.describe_config(state.config_name)
-        if config is None:
-            return
-        is_serverless = any("ServerlessConfig" in variant for variant in config["ProductionVariants"])
-        kind = "serverless" if is_serverless else "async" if config.get("AsyncInferenceConfig") else "realtime"
-        if kind != self._plan.settings.kind:
-            now, then = (self._plan.settings.kind, kind)
-            msg = (
-                f"{self.name} is a {then} endpoint and cannot become a {now} one: choose another name, or remove it "
-                f"first, python -m launch.endpoints delete {self.name}."
-            )
-            raise UserError(msg)
-
     @contextmanager
     def _explaining_interruption(self) -> Iterator[None]:
         """Say at Ctrl-C what there is and how to go on."""
@@ -284,19 +270,3 @@ class Deployment:
                 "belongs to it."
             )
             raise KeyboardInterrupt(text) from None
-
-
-def check_ours(state: EndpointState, region: str) -> None:
-    """Refuse an endpoint that is not ours.
-
-    Raises:
-        UserError: it lacks our tag.
-    """
-    from launch.aws.endpoints import is_ours
-
-    if not is_ours(state.tags):
-        msg = (
-            f"name={state.name} is taken: there is an endpoint of this name in {region} that dogbreed has not made (it "
-            "lacks our tag): choose another name."
-        )
-        raise UserError(msg)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -20,16 +19,13 @@ if TYPE_CHECKING:
 REMINDER_S = 60.0
 
 
-def wait_while(
-    service: Endpoints, name: str, poll_s: float, *, until: Callable[[EndpointState], bool] | None = None
-) -> EndpointState | None:
+def wait_while(service: Endpoints, name: str, poll_s: float) -> EndpointState | None:
     """Wait until nothing is being done with an endpoint any more; tell phases and seconds.
 
     Args:
         service: Where it is.
         name: Of it.
         poll_s: Seconds between two looks, > 0.
-        until: Enough, even if something is still being done.
 
     Returns:
         How it stands; None if there is none (any more).
@@ -42,9 +38,11 @@ def wait_while(
     with tqdm(total=0, bar_format="{desc}", disable=None, leave=False) as line:
         while True:
             state = patiently(partial(service.find, name), f"The endpoint {name}")
-            if state is None or not state.is_in_progress or (until and until(state)):
-                return state
             seconds = time.monotonic() - started
+            if state is None or not state.is_in_progress:
+                if shown:
+                    say(f"{time.strftime('%H:%M:%S')}  {state.status if state else 'gone'}  ({seconds:.0f} s)")
+                return state
             phase = phase_of(state)
             if phase != shown or (line.disable and time.monotonic() - told >= REMINDER_S):
                 with tqdm.external_write_mode():

@@ -203,6 +203,8 @@ class HostingActions(SageMakerResponse):
         params = self._get_params()
         wanted = str(params.get("NameContains") or "").lower()
         kept = [item for item in list(store.values()) if wanted in item.name.lower()]
+        if params.get("StatusEquals"):
+            kept = [item for item in kept if item.status == params["StatusEquals"]]
         by_name = params.get("SortBy") == "Name"
         kept.sort(
             key=lambda item: item.name if by_name else item.created, reverse=params.get("SortOrder") != "Ascending"
