@@ -42,7 +42,9 @@ class Handler(BaseHTTPRequestHandler):
         if not body.startswith(b"\xff\xd8"):
             self.reply(400, {"error": "The picture cannot be decoded."})
             return
-        told = {name: self.headers.get(name) for name in ("Content-Type", "Accept", "X-Amzn-SageMaker-Custom-Attributes")}
+        told = {
+            name: self.headers.get(name) for name in ("Content-Type", "Accept", "X-Amzn-SageMaker-Custom-Attributes")
+        }
         self.reply(200, {**answer, "told": told})
 
 

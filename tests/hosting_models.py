@@ -10,7 +10,6 @@ from PIL import Image
 
 from launch.standin.container import Command
 
-
 SERVER = Path(__file__).with_name("hosting_container.py")
 
 

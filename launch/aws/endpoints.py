@@ -163,7 +163,7 @@ class Endpoints:
                 raise
         return True
 
-    def list(self, kind: str, name_contains: str = "") -> list[Resource]:
+    def list_all(self, kind: str, name_contains: str = "") -> list[Resource]:
         """List what is there of a kind, ours and others', the newest first.
 
         Args:

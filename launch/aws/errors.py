@@ -240,9 +240,10 @@ def _explain_quota(said: str) -> str:
     name = quoted[1] if quoted else f"{of[1]} for training job usage" if of else "the one named"
     limit = re.search(r"is (\d+) (?:Instances|instances)", said)
     now = f" is {limit[1]}" if limit else " is used up"
+    key = "instance_type=TYPE" if re.search(r"endpoint|serverless|transform job", said) else "launch=NAME"
     return (
         f"the quota '{name}'{now} ({said}): have it raised in the console (Service Quotas, Amazon SageMaker), "
-        "or choose another machine, launch=NAME."
+        f"or choose another machine, {key}."
     )
 
 

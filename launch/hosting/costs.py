@@ -7,7 +7,7 @@ user's alone (`launch.prices`): ``{region: {serverless: USD for a GB-second}}``.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from dogbreed.errors import UserError
@@ -31,6 +31,7 @@ class HourlyCost:
         unit_usd: Price of one machine for an hour, or of a GB; None if it is unknown.
         origin: Where the price is from, in words.
         memory_gb: Of a serverless worker; None for machines.
+        lasting: For how long it is paid, in words.
     """
 
     what: str
@@ -39,6 +40,7 @@ class HourlyCost:
     unit_usd: float | None
     origin: str
     memory_gb: float | None = None
+    lasting: str = "as long as it exists, requests or not"
 
     @property
     def most_usd(self) -> float | None:
@@ -53,14 +55,14 @@ class HourlyCost:
     def describe(self) -> str:
         """Say it in one line."""
         if self.unit_usd is None:
-            return f"unknown ({self.what}; {self.origin}); it is paid for as long as it exists"
+            return f"unknown ({self.what}; {self.origin}); it is paid for {self.lasting}"
         least, most = self.least_usd or 0.0, self.most_usd or 0.0
         if self.memory_gb is not None:
             words = f"{least:.4g} USD an hour without requests, at most {most:.4g}"
         elif least == most:
-            words = f"{least:.4g} USD an hour as long as it exists, requests or not"
+            words = f"{least:.4g} USD an hour {self.lasting}"
         else:
-            words = f"{least:.4g} to {most:.4g} USD an hour as long as it exists"
+            words = f"{least:.4g} to {most:.4g} USD an hour {self.lasting}"
         return f"{words} ({self.what}, {self.origin}; {NOT_IN_IT})"
 
     def describe_requests(self, answer_s: float) -> str:
@@ -106,7 +108,8 @@ def endpoint_cost(settings: DeploySettings, region: str, table: PriceTable | Non
 def transform_cost(settings: TransformSettings, region: str, table: PriceTable | None) -> HourlyCost:
     """Reckon what a transform job costs in an hour."""
     count = settings.instance_count
-    return _machines(settings.instance_type, count, count, region, table, TRANSFORM)
+    cost = _machines(settings.instance_type, count, count, region, table, TRANSFORM)
+    return replace(cost, lasting="while the job runs")
 
 
 def check_hourly_cap(cost: HourlyCost, max_usd_per_hour: float | None) -> None:

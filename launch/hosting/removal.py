@@ -68,7 +68,7 @@ def remove_belongings(service: Endpoints, name: str, keep: Collection[str] = ())
 def belongings(service: Endpoints, name: str) -> list[Resource]:
     """List configurations, then models, that bear an endpoint's name in their tag."""
     start = name[:_KEPT_CHARS].rstrip("-")
-    found = [resource for kind in ("configuration", "model") for resource in service.list(kind, start)]
+    found = [resource for kind in ("configuration", "model") for resource in service.list_all(kind, start)]
     return [resource for resource in found if resource.tags.get(OWNER_TAG) == name]
 
 

@@ -237,8 +237,9 @@ def _launch(cfg: DictConfig) -> LaunchSettings:
     kept: dict[str, Any] = {}
     for key, value in values.items():
         if key not in LAUNCH_KEYS:
-            msg = f"launch.{key} does not exist here. {did_you_mean(str(key), LAUNCH_KEYS)}"
+            msg = f"launch.{key!s} does not exist here. {did_you_mean(str(key), LAUNCH_KEYS)}"
             raise UserError(msg.strip())
         kept[str(key)] = as_text(value) if key in ("tags", "environment") else value
     check_types(OmegaConf.create({"launch": kept}), {f"launch.{key}": hints[key] for key in LAUNCH_KEYS})
-    return LaunchSettings(**{key: tuple(value) if isinstance(value, list) else value for key, value in kept.items()})
+    arguments: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in kept.items()}
+    return LaunchSettings(**arguments)

@@ -101,4 +101,7 @@ def difference_of(answer: Mapping[str, Any], expected: Mapping[str, Any]) -> flo
     then = {item["label"]: item["probability"] for item in expected["top"]}
     # The least of the top may change places with the next where they are nearly equal.
     floor = min(now.values(), default=0.0)
-    return max(abs(now[label] - value) if label in now else max(0.0, value - floor) for label, value in then.items())
+    differences: list[float] = [
+        abs(now[label] - value) if label in now else max(0.0, value - floor) for label, value in then.items()
+    ]
+    return max(differences)

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 # Where nobody watches a line that changes, it is told anew after so many seconds that something goes on.
 REMINDER_S = 60.0
+# Between the first two looks; twice as long each time.
+FIRST_PAUSE_S = 0.2
 
 
 def wait_while(service: Endpoints, name: str, poll_s: float) -> EndpointState | None:
@@ -34,7 +36,7 @@ def wait_while(service: Endpoints, name: str, poll_s: float) -> EndpointState | 
         UserError: AWS refuses to tell.
     """
     started = time.monotonic()
-    shown, told = "", started
+    shown, told, pause_s = "", started, min(FIRST_PAUSE_S, poll_s)
     with tqdm(total=0, bar_format="{desc}", disable=None, leave=False) as line:
         while True:
             state = patiently(partial(service.find, name), f"The endpoint {name}")
@@ -49,7 +51,8 @@ def wait_while(service: Endpoints, name: str, poll_s: float) -> EndpointState | 
                     say(f"{time.strftime('%H:%M:%S')}  {phase}" + (f"  ({seconds:.0f} s)" if shown else ""))
                 shown, told = phase, time.monotonic()
             line.set_description_str(f"launch  {name}: {phase}, {seconds:.0f} s")
-            time.sleep(poll_s)
+            time.sleep(pause_s)
+            pause_s = min(2 * pause_s, poll_s)
 
 
 def phase_of(state: EndpointState) -> str:

@@ -40,15 +40,21 @@ def run_transform(worker: HostingWorker, job: TransformJob, model: Kept) -> None
     container = worker.container(model, TRANSFORM_GROUP, job.name, HOST)
     try:
         container.start()
-        is_wanted = lambda: job.stop_asked.is_set() or worker.is_closing  # noqa: E731
-        if not container.wait_healthy(HEALTH_CHECK_S, is_wanted):
-            ending = ("Stopped", "") if is_wanted() else ("Failed", "AlgorithmError: See job logs for more information")
-            job.end(*ending)
+        if not container.wait_healthy(HEALTH_CHECK_S, lambda: is_given_up(worker, job)):
+            if is_given_up(worker, job):
+                job.end("Stopped")
+            else:
+                job.end("Failed", "AlgorithmError: See job logs for more information")
             return
         job.started = now()
         _Pass(worker, job, container, bucket, prefix).run(keys)
     finally:
         worker.end(container)
+
+
+def is_given_up(worker: HostingWorker, job: TransformJob) -> bool:
+    """Say whether nobody wants the job's answers any more."""
+    return job.stop_asked.is_set() or worker.is_closing
 
 
 class _Pass:
@@ -72,7 +78,7 @@ class _Pass:
         job = self._job
         with ThreadPoolExecutor(job.request.get("MaxConcurrentTransforms") or 1) as pool:
             answers = list(pool.map(self._transform, keys))
-        if job.stop_asked.is_set() or self._worker.is_closing:
+        if is_given_up(self._worker, job):
             job.end("Stopped")
         elif any(answer is None or answer.status != 200 for answer in answers):
             job.end("Failed", "ClientError: See job logs for more information")
@@ -80,7 +86,7 @@ class _Pass:
             job.end("Completed")
 
     def _transform(self, key: str) -> Answer | None:
-        if self._job.stop_asked.is_set() or self._worker.is_closing:
+        if is_given_up(self._worker, self._job):
             return None
         request, s3 = self._job.request, self._worker.s3
         body = s3.get_object(Bucket=self._bucket, Key=key)["Body"].read()
