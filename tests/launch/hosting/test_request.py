@@ -162,7 +162,7 @@ def test_another_model_is_another_archive(tmp_path):
 
 # Of what our modules import, what Amazon's Ray Serve container has: docker/ray/pyproject.toml of its repository.
 IN_CONTAINER = {"torch", "torchvision", "numpy", "PIL", "yaml", "fastapi", "uvicorn", "starlette", "anyio", "ray"}
-IN_CONTAINER |= {"prometheus_client", "pydantic", "tqdm"}  # Ray's, torch's and Hugging Face's own needs
+IN_CONTAINER |= {"prometheus_client", "pydantic", "h11", "tqdm"}  # what Ray, uvicorn and Hugging Face need
 DISTRIBUTIONS = {"huggingface_hub": "huggingface-hub", "python_multipart": "python-multipart"}
 LOADED = """
 import importlib, json, pkgutil, sys

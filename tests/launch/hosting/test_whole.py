@@ -18,12 +18,12 @@ def hosting():
 
 @pytest.mark.slow
 def test_the_endpoint_answers_as_predict_does(aws, cli, deploy, endpoints, finished_run, tmp_path):
-    made = deploy(name="real", folder=finished_run.folder)
+    made = deploy(name="real", folder=finished_run.run_dir)
     assert made.code == 0, made.err
     pictures = tmp_path / "pictures"
     for number in range(8):
         save_picture(pictures / f"{number}.png", (30 * number, 200 - 20 * number, 90), number, size=(70 + number, 40))
-    expected = json.loads(cli("predict", finished_run.folder, pictures, "--json", "--top-k", "3").out)
+    expected = json.loads(cli("predict", finished_run.run_dir, pictures, "--json", "--top-k", "3").out)
     found = json.loads(endpoints("invoke", "real", pictures, "--json", "--top-k", "3").out)
     assert [answer["file"] for answer in found] == [answer["file"] for answer in expected]
     for one, other in zip(found, expected, strict=True):
@@ -33,7 +33,7 @@ def test_the_endpoint_answers_as_predict_does(aws, cli, deploy, endpoints, finis
             assert left["probability"] == pytest.approx(right["probability"], abs=1e-5)
 
     config = aws._backend.endpoints["real"].config.name
-    updated = deploy("instance_count=2", name="real", folder=finished_run.folder)
+    updated = deploy("instance_count=2", name="real", folder=finished_run.run_dir)
     assert updated.code == 0, updated.err
     assert aws._backend.endpoints["real"].config.name != config
 
@@ -41,7 +41,7 @@ def test_the_endpoint_answers_as_predict_does(aws, cli, deploy, endpoints, finis
     for file in pictures.iterdir():
         s3.put_object(Bucket=aws.bucket, Key=f"in/{file.name}", Body=file.read_bytes())
     places = [f"input=s3://{aws.bucket}/in/", f"output=s3://{aws.bucket}/out/"]
-    done = cli("launch.transform", f"model={finished_run.folder}", *places, "launch.poll_s=0.2")
+    done = cli("launch.transform", f"model={finished_run.run_dir}", *places, "launch.poll_s=0.2")
     assert done.code == 0, done.err
     for answer in expected:
         name = answer["file"].rpartition("/")[2]
