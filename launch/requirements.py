@@ -16,9 +16,6 @@ from dogbreed.errors import UserError
 _CONTAINER_HAS = frozenset({"torch", "torchvision", "torchaudio", "triton", "numpy"})
 # An instance without a GPU needs no NVIDIA library but this one, which is only a binding.
 _PURE_BINDING = "nvidia-ml-py"
-# What answering imports and Amazon's Ray Serve container lacks; it has torch, torchvision, NumPy, Pillow, FastAPI,
-# uvicorn and PyYAML: https://github.com/aws/deep-learning-containers, docker/ray/pyproject.toml
-SERVING = ("filelock", "huggingface-hub", "python-multipart", "safetensors", "simplejpeg", "timm")
 
 
 def normal_name(name: str) -> str:
@@ -54,32 +51,14 @@ def core_pins() -> dict[str, str]:
         name = requirement_name(line)
         if is_in_container(name):
             continue
-        pins[normal_name(name)] = pin_of(name)
+        try:
+            # A build's own mark (1.2+cpu) is on no registry.
+            version = metadata.version(name).partition("+")[0]
+        except metadata.PackageNotFoundError as error:
+            msg = f"{name}, which dogbreed needs, is not installed: pip install {name}."
+            raise UserError(msg) from error
+        pins[normal_name(name)] = f"{normal_name(name)}=={version}"
     return dict(sorted(pins.items()))
-
-
-def serving_pins() -> list[str]:
-    """Return what answering needs and Amazon's Ray Serve container lacks, as installed here: ``name==version``, sorted.
-
-    Raises:
-        UserError: one is not installed.
-    """
-    return [pin_of(name) for name in SERVING]
-
-
-def pin_of(name: str) -> str:
-    """Return ``name==version`` of what is installed here.
-
-    Raises:
-        UserError: it is not.
-    """
-    try:
-        # A build's own mark (1.2+cpu) is on no registry.
-        version = metadata.version(name).partition("+")[0]
-    except metadata.PackageNotFoundError as error:
-        msg = f"{name}, which dogbreed needs, is not installed: pip install {name}."
-        raise UserError(msg) from error
-    return f"{normal_name(name)}=={version}"
 
 
 def write_requirements(extra: Sequence[str] = ()) -> str:

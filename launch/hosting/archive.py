@@ -33,30 +33,14 @@ from dogbreed.model_description import (
     read_description,
     sha256_of,
 )
+from dogbreed.serving.ray_files import ray_files
 from launch.bundle import TIME_S
-from launch.requirements import serving_pins
 from launch.sources import list_checkout
 
 FILE_NAME = "model.tar.gz"
 # Raised when the same content would make another archive.
 FORMAT = "1"
 CHUNK_BYTES = 1 << 20
-
-RAY_CONFIG = """\
-# What Amazon's Ray Serve container runs.
-applications:
-  - name: dogbreed
-    route_prefix: /
-    import_path: dogbreed_app:app
-"""
-RAY_APP = '''"""What Ray Serve runs; everything is in dogbreed.serving."""
-
-import os
-
-from dogbreed.serving.ray_app import build
-
-app = build(os.environ.get("SM_MODEL_DIR", "/opt/ml/model"))
-'''
 
 
 @dataclass(frozen=True)
@@ -118,10 +102,7 @@ def _code_files() -> dict[str, Path | bytes]:
         msg = f"{package} has no serving: install the whole of dogbreed."
         raise UserError(msg)
     found: dict[str, Path | bytes] = {f"code/dogbreed/{name}": (package / name).read_bytes() for name in names}
-    found["code/requirements.txt"] = ("\n".join(serving_pins()) + "\n").encode()
-    found["config.yaml"] = RAY_CONFIG.encode()
-    found["dogbreed_app.py"] = RAY_APP.encode()
-    return found
+    return found | {name: text.encode() for name, text in ray_files().items()}
 
 
 def _write(contents: Mapping[str, Path | bytes], stream: IO[bytes]) -> None:

@@ -17,13 +17,13 @@ from hosting_models import write_model
 from launch_requests import operation, refused_by_botocore
 
 from dogbreed.errors import UserError
+from dogbreed.serving.ray_files import ray_files
 from launch.hosting import limits as tables
 from launch.hosting.archive import build_archive
 from launch.hosting.plan import HostFacts, make_deploy_plan, make_transform_plan
 from launch.hosting.request import update_request
 from launch.hosting.settings import DeploySettings, TransformSettings
 from launch.pricing import HOSTING, PriceTable
-from launch.requirements import serving_pins
 from launch.standin.container import plain_command
 
 FACTS = HostFacts(
@@ -190,7 +190,7 @@ def test_what_answering_imports_is_in_the_container_or_installed_there():
     assert told.returncode == 0, told.stderr
     names = {name for file in json.loads(told.stdout) for name in imported_at_once(file)}
     names -= {"dogbreed", *sys.stdlib_module_names, *IN_CONTAINER}
-    pins = {line.partition("==")[0] for line in serving_pins()}
+    pins = {line.partition("==")[0] for line in ray_files()["code/requirements.txt"].splitlines()}
     assert {DISTRIBUTIONS.get(name, name) for name in names} <= pins
 
 
