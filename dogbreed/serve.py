@@ -86,8 +86,11 @@ def serve(argv: Sequence[str]) -> int:
         is_private=is_loopback(args.host),
         logs_access=args.access_log,
     )
-    if not run_server(listener, wishes, Bounds(), _say, started):
-        # torch is still being imported, or a batch is computed that nobody waits for.
+    try:
+        has_ended = run_server(listener, wishes, Bounds(), _say, started)
+    except KeyboardInterrupt:  # a signal before the server listened to signals
+        has_ended = False
+    if not has_ended:  # torch is still being imported, or a batch is computed that nobody waits for
         sys.stdout.flush()
         os._exit(0)
     return 0

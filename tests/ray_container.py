@@ -108,9 +108,15 @@ class RayContainer:
         logs = sorted(self.folder.glob("t/session_*/logs/serve/*.log"))
         return "\n".join(path.read_text(errors="replace") for path in [self.log, *logs] if path.exists())
 
-    def shut_down(self):
-        """Have Ray Serve end what it serves, as Ctrl-C does; ``serve shutdown`` would need Ray's dashboard."""
+    def delete(self, application):
+        """Have Ray Serve end an application, which waits for running requests."""
+        code = "import sys, ray\nfrom ray import serve\nray.init()\nserve.delete(sys.argv[1])"
+        subprocess.run([self.python, "-c", code, application], env=self.environment, cwd=self.folder, check=True)
+
+    def interrupt(self) -> int:
+        """Have Ray Serve end as Ctrl-C does; return the exit code."""
         self.run.send_signal(signal.SIGINT)
+        return self.run.wait(STOP_S)
 
     def processes(self) -> list[int]:
         """Find every process that this has started, by a mark in its environment."""

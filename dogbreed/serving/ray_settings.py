@@ -76,7 +76,7 @@ def read_settings(environ: Mapping[str, str]) -> RaySettings:
         >>> read_settings({"DOGBREED_MAX_BATCH": "32", "DOGBREED_CORES": "1", "DOGBREED_GPUS": "0"}).max_batch
         32
     """
-    given = {}
+    given: dict[str, Any] = {}
     for field in fields(RaySettings):
         variable = PREFIX + field.name.upper()
         text = environ.get(variable, "").strip()
@@ -87,7 +87,7 @@ def read_settings(environ: Mapping[str, str]) -> RaySettings:
     if given["gpus"]:
         given.setdefault("replicas", max(1, int(num_gpus / given["gpus"])))
     given.setdefault("cores", max(1, num_cpus() // int(given.get("replicas", 1))))
-    return RaySettings(**given)  # type: ignore[arg-type] -- _checked gives whole numbers where they must be
+    return RaySettings(**given)
 
 
 def with_user_config(settings: RaySettings, user_config: Mapping[str, Any] | None) -> RaySettings:
@@ -101,7 +101,7 @@ def with_user_config(settings: RaySettings, user_config: Mapping[str, Any] | Non
         UserError: an unknown key, no number, or out of range.
     """
     names = [field.name for field in fields(RaySettings) if field.name not in _OF_PLACE]
-    given = {}
+    given: dict[str, Any] = {}
     for name, value in (user_config or {}).items():
         if name in _OF_PLACE:
             msg = f"user_config.{name} in config.yaml: say it as num_replicas or in ray_actor_options, which are Ray's."
@@ -110,7 +110,7 @@ def with_user_config(settings: RaySettings, user_config: Mapping[str, Any] | Non
             msg = f"user_config.{name} in config.yaml is unknown. {did_you_mean(str(name), names)}".rstrip()
             raise UserError(msg)
         given[name] = _checked(name, str(value), f"user_config.{name} in config.yaml")
-    return replace(settings, **given)  # type: ignore[arg-type]
+    return replace(settings, **given)
 
 
 def count_gpus(environ: Mapping[str, str]) -> int:
