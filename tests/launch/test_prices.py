@@ -2,6 +2,7 @@
 
 import json
 import threading
+from datetime import date
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from dogbreed.errors import UserError
 from launch.aws.prices import products_of
 from launch.aws.session import connect
+from launch.pricing import HOSTING, TRANSFORM, PriceTable, parse_price_list
 from launch.settings import LaunchSettings
 
 
@@ -73,8 +75,18 @@ def test_all_pages_of_what_trains(price_list):
     assert body["ServiceCode"] == "AmazonSageMaker"
     assert {(item["Field"], item["Value"]) for item in body["Filters"]} == {
         ("regionCode", "eu-central-1"),
-        ("instanceName", "ml.g5.xlarge", "Training"),
+        ("instanceName", "ml.g5.xlarge"),
     }
+
+
+def test_each_use_has_a_price_of_its_own(price_list):
+    found = products_of(connect(LaunchSettings()), "ml.g5.xlarge", HOSTING)
+    table = parse_price_list(found, fetched=date(2026, 11, 28), use=HOSTING)
+    assert table.hourly_usd("eu-central-1", "ml.g5.xlarge", HOSTING) == 9.0
+    assert table.hourly_usd("eu-central-1", "ml.g5.xlarge") is None
+    assert table.hourly_usd("eu-central-1", "ml.g5.xlarge", TRANSFORM) is None
+    own = PriceTable({"eu-central-1": {"ml.g5.xlarge": 2.0}}, None, "prices.yaml")
+    assert own.hourly_usd("eu-central-1", "ml.g5.xlarge", HOSTING) == 2.0, "a user's table may say one price for all"
 
 
 def test_a_refused_price_list_is_one_sentence(price_list):

@@ -39,9 +39,12 @@ def test_answers_as_predict_prints_them(deploy, endpoints, model, tmp_path):
     missing = endpoints("invoke", "asket", model / "example.jpg")
     assert missing.code == 2
     assert "There is no endpoint asket in us-east-1. Did you mean asked?" in missing.err
+    few = endpoints("invoke", "asked", model / "example.jpg", "--top-k", 0)
+    assert (few.code, "--top-k 0 must be at least 1" in few.err) == (2, True)
     assert "nothing.jpg does not exist" in endpoints("invoke", "asked", "nothing.jpg").err
 
 
+@pytest.mark.slow
 def test_one_that_does_not_answer(aws, deploy, endpoints, model):
     aws.faults.set(host_delay_s=1.0)
     assert deploy("launch.wait=false", name="silent").code == 0
@@ -75,6 +78,7 @@ def test_leftovers_are_listed_and_removed(aws, sagemaker, deploy, endpoints, the
     assert endpoints("delete", "used").code == 0
 
 
+@pytest.mark.slow
 def test_half_of_a_delete(aws, deploy, endpoints, there_is):
     assert deploy(name="half").code == 0
     aws.faults.set(errors={"DeleteModel": ["AccessDeniedException", "no"]})
@@ -84,11 +88,3 @@ def test_half_of_a_delete(aws, deploy, endpoints, there_is):
     aws.faults.clear()
     assert endpoints("delete", "half").code == 0
     assert there_is("half") == NOTHING
-
-
-@pytest.mark.parametrize("words", [["invoke", "dogs", "x.jpg", "--top-k", "0"]])
-def test_wrong_options(deploy, endpoints, model, words):
-    assert deploy().code == 0
-    refused = endpoints(*(str(model / "example.jpg") if word == "x.jpg" else word for word in words))
-    assert refused.code == 2
-    assert "--top-k 0 must be at least 1" in refused.err

@@ -38,6 +38,7 @@ def test_every_picture_has_its_answer(aws, pictures, transform, sagemaker):
     assert sagemaker.list_models(NameContains="transform")["Models"] == [], "its model goes with it"
 
 
+@pytest.mark.slow
 def test_one_that_cannot_be_read(aws, pictures, transform):
     pictures.put_object(Bucket=aws.bucket, Key="bad/bad.jpg", Body=b"no")
     failed = transform(start="bad/", output="none")
