@@ -19,7 +19,7 @@ from dogbreed.loaded_model import LoadedModel
 from dogbreed.machine import versions
 from dogbreed.nets.familiarity import Familiarity
 from dogbreed.nets.features import logits_and_features
-from dogbreed.nets.fused import fuse
+from dogbreed.nets.folding import fuse
 
 PIXELS, PROBABILITIES, FAMILIARITY = "pixels", "probabilities", "familiarity"
 

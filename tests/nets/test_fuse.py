@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from dogbreed.nets.backbone import build_net
-from dogbreed.nets.fused import fuse
+from dogbreed.nets.folding import fuse
 
 
 def with_drawn_statistics(net):
