@@ -136,10 +136,7 @@ def bake(net: nn.Module) -> int:
             (norm,) = conv.norm
             # Computed as at every call before: the answers stay the same to the last bit.
             weight, bias = folded_weights(conv.weight, conv.bias, norm)
-            conv.weight, conv.bias = (
-                nn.Parameter(weight.contiguous(memory_format=torch.channels_last)),
-                nn.Parameter(bias),
-            )
+            conv.weight, conv.bias = nn.Parameter(weight), nn.Parameter(bias)
             del conv.norm
             # Of timm's layer its activation is left, of torch's nothing.
             rest = nn.Sequential(norm.drop, norm.act) if isinstance(norm, BatchNormAct2d) else nn.Identity()
