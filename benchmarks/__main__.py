@@ -21,6 +21,7 @@ NAMES = (
     "step",
     "hook",
     "gpu",
+    "serving",
     "sample",
     "sweep",
     "search",

@@ -95,7 +95,8 @@ def write_answers(
     if is_single and isinstance(answers[0], RequestError):
         raise answers[0]
     if content_type == CSV:
-        return _to_csv(answers).encode(), f"{CSV}; charset=utf-8"
+        # A class may be named after a folder whose name is no Unicode.
+        return _to_csv(answers).encode(errors="backslashreplace"), f"{CSV}; charset=utf-8"
     items = [{"error": item.sentence} if isinstance(item, RequestError) else item.to_dict() for item in answers]
     return _to_json(items[0] if is_single else {"predictions": items}), JSON
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from PIL import WebPImagePlugin  # noqa: F401 -- known at once: Pillow need not load its forty others to look for it
 from torch import Tensor
 
 from dogbreed.data.decode import BadImageError, TooLargeError, decode_image, stored_size
