@@ -8,9 +8,9 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -50,6 +50,37 @@ class Job:
     wishes: Request
 
 
+class Gate:
+    """Lets pictures through to ``@serve.batch`` while the network is free, and then all that have waited at once.
+
+    Ray forms a batch before it waits for the network: without a gate, a busy replica would put every picture that comes
+    into a batch of its own.
+    """
+
+    def __init__(self) -> None:
+        self._opened = asyncio.Event()
+        self._opened.set()
+        self._num_inside = 0
+
+    def close(self) -> None:
+        """Let nobody in until all who are inside have left; called when a batch is begun."""
+        if self._num_inside:
+            self._opened.clear()
+
+    @asynccontextmanager
+    async def inside(self) -> AsyncIterator[None]:
+        """Wait until the gate is open."""
+        while not self._opened.is_set():
+            await self._opened.wait()
+        self._num_inside += 1
+        try:
+            yield
+        finally:
+            self._num_inside -= 1
+            if self._num_inside == 0:
+                self._opened.set()
+
+
 class Replica:
     """A model that answers requests, many at once.
 
@@ -64,6 +95,7 @@ class Replica:
         self._decoders = ThreadPoolExecutor(num_threads, "decode", torch.set_num_threads, (1,))
         self._runner = ThreadPoolExecutor(1, "predict", torch.set_num_threads, (num_threads,))
         self._settings = self._given = settings
+        self._gate = Gate()
         self._num_admitted = self._num_failures = 0
         self._seconds_per_picture = 0.05
         self._batch_sizes: dict[int, int] = {}
@@ -156,7 +188,8 @@ class Replica:
     async def _answer(self, picture: Any, wishes: Request) -> Outcome:
         try:
             view = await self._decode(self._predictor.view, picture, self._limits)
-            return await self._lanes[wishes.explain](Job(view, wishes))
+            async with self._gate.inside():
+                return await self._lanes[wishes.explain](Job(view, wishes))
         except RequestError as error:
             return error
         except Exception as error:  # noqa: BLE001 -- of this picture alone
@@ -199,6 +232,7 @@ class Replica:
         from ray import serve  # only here: whoever imports this module may lack it
 
         async def predict(jobs: list[Job]) -> list[Outcome]:
+            self._gate.close()
             return await asyncio.get_running_loop().run_in_executor(self._runner, self._predict, jobs)
 
         batched: Callable[[Job], Awaitable[Outcome]] = serve.batch(
