@@ -161,8 +161,8 @@ class HostingWorker:
         self._closing.set()
         with self._lock:
             containers = list(self._containers)
-        for container in containers:
-            self._end(container)
+        with ThreadPoolExecutor(NUM_THREADS) as enders:
+            list(enders.map(self._end, containers))
         self._pool.shutdown(wait=True, cancel_futures=True)
 
     def _bring_up(self, endpoint: Endpoint, config: Kept, model: Kept) -> None:

@@ -3,29 +3,32 @@
 import os
 import sys
 
+import boto3
 import pytest
 from helpers import Answer
 from hosting_models import small_container, write_model
 
+from launch.aws.session import Aws
 from launch.standin import StandIn
 
 PRICES = "us-east-1: {ml.c6i.xlarge: 0.2, ml.g5.xlarge: 1.4, serverless: 0.00002}\n"
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def hosting():
     """Starts real containers, small ones."""
     with StandIn(max_jobs=0, container=small_container) as standin:
         yield standin
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def connection(hosting):
-    """The account, as our commands connect to it, once for a file: making clients takes longer than using them."""
-    import boto3
+    """The account, as our commands connect to it, once: making clients takes longer than using them."""
+    return connect(hosting)
 
-    from launch.aws.session import Aws
 
+def connect(hosting):
+    """Connect to a stand-in, every client made."""
     given = hosting.environment
     session = boto3.Session(given["AWS_ACCESS_KEY_ID"], given["AWS_SECRET_ACCESS_KEY"], region_name=hosting.region)
     with pytest.MonkeyPatch.context() as patch:
@@ -43,7 +46,6 @@ def connection(hosting):
 def aws(hosting, connection, monkeypatch, tmp_path):
     """The stand-in, at which the environment points; without faults."""
     monkeypatch.setattr("launch.aws.session.connect", lambda settings: connection)
-
     for name in [name for name in os.environ if name.startswith(("AWS_", "SAGEMAKER_"))]:
         monkeypatch.delenv(name)
     for name, value in hosting.environment.items():

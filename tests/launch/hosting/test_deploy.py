@@ -136,8 +136,14 @@ def test_no_machine(aws, deploy, there_is):
             "The account-level service limit 'ml.c6i.xlarge for endpoint usage' is 0 Instances",
             r"the quota 'ml.c6i.xlarge for endpoint usage' is 0 .* instance_type=TYPE",
         ),
-        ("CreateModel", "AccessDeniedException", "no", "sagemaker:CreateModel is not permitted"),
-        ("CreateEndpointConfig", "ValidationException", "One or more are wrong", "AWS refuses the request"),
+        pytest.param(
+            *("CreateModel", "AccessDeniedException", "no", "sagemaker:CreateModel is not permitted"),
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            *("CreateEndpointConfig", "ValidationException", "One or more are wrong", "AWS refuses the request"),
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_aws_refuses(aws, deploy, there_is, action, code, message, sentence):
@@ -189,6 +195,7 @@ def test_another_kind_needs_another_name(deploy):
     assert "less is a serverless endpoint and cannot become a realtime one" in refused.err
 
 
+@pytest.mark.slow
 def test_autoscaling_comes_changes_and_goes(deploy, endpoints):
     client = boto3.client("application-autoscaling")
     resource = {"ServiceNamespace": "sagemaker", "ResourceId": "endpoint/scaled/variant/AllTraffic"}

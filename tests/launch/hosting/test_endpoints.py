@@ -18,13 +18,13 @@ def test_the_list_tells_state_machines_and_cost(aws, deploy, endpoints, sagemake
     assert "0.400" in rows["listed"]
     assert "4096 MB × at most 5" in rows["lesser"]
     assert "InService" in rows["lesser"]
-    variant = {"VariantName": "all", "ModelName": "theirs", "InstanceType": "ml.m5.large", "InitialInstanceCount": 1}
-    sagemaker.create_model(ModelName="theirs", ExecutionRoleArn=aws.role, PrimaryContainer={"Image": "image"})
-    sagemaker.create_endpoint_config(EndpointConfigName="theirs", ProductionVariants=[variant])
-    sagemaker.create_endpoint(EndpointName="theirs", EndpointConfigName="theirs")
-    assert "theirs" not in endpoints("list").out
-    assert "theirs" in endpoints("list", "--all").out
-    assert "theirs" not in endpoints("leftovers").out
+    variant = {"VariantName": "all", "ModelName": "others", "InstanceType": "ml.m5.large", "InitialInstanceCount": 1}
+    sagemaker.create_model(ModelName="others", ExecutionRoleArn=aws.role, PrimaryContainer={"Image": "image"})
+    sagemaker.create_endpoint_config(EndpointConfigName="others", ProductionVariants=[variant])
+    sagemaker.create_endpoint(EndpointName="others", EndpointConfigName="others")
+    assert "others" not in endpoints("list").out
+    assert "others" in endpoints("list", "--all").out
+    assert "others" not in endpoints("leftovers").out
 
 
 def test_answers_as_predict_prints_them(deploy, endpoints, model, tmp_path):

@@ -36,6 +36,7 @@ def test_ended_while_waiting(aws, model, deploy, there_is, number):
     assert there_is(name) == {"endpoints": 1, "configurations": 1, "models": 1}
 
 
+@pytest.mark.slow
 def test_killed_between_model_and_endpoint(aws, deploy, there_is):
     aws.faults.set(errors={"CreateEndpoint": ["InternalFailure", "killed"], "DeleteModel": ["InternalFailure", "x"]})
     assert deploy(name="between").code != 0

@@ -2,10 +2,12 @@
 
 import json
 
+import boto3
 import pytest
 from helpers import save_picture
 from launch_jobs import keys
 
+from launch.aws.session import Aws
 from launch.standin import StandIn
 
 
@@ -14,6 +16,20 @@ def hosting():
     """Starts the real server from the code inside the archive."""
     with StandIn(max_jobs=0) as standin:
         yield standin
+
+
+@pytest.fixture(scope="module")
+def connection(hosting):
+    """The account of this stand-in."""
+    session = boto3.Session("key", "secret", region_name=hosting.region)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_ENDPOINT_URL", hosting.url)
+        account = Aws(session, hosting.region, hosting.url)
+        for name in ("s3", "sts", "iam", "logs", "sagemaker", "sagemaker-runtime", "application-autoscaling"):
+            account.client(name)
+        for name in ("sagemaker", "logs"):
+            account.client(name, is_patient=False)
+    return account
 
 
 @pytest.mark.slow
