@@ -1,51 +1,14 @@
-"""The real server as a process, and before it one that can keep it from answering, for the page to cope with."""
+"""A server before the real one that can keep it from answering, for the page to cope with."""
 
 import http.client
-import os
-import re
-import signal
-import subprocess
-import sys
 import threading
-import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
-from urllib.error import URLError
 from urllib.parse import urlsplit
-from urllib.request import urlopen
 
-ROOT = Path(__file__).resolve().parents[1]
-STARTS_WITHIN_S = 60
 # What belongs to one connection.
 _HOP = {"connection", "keep-alive", "transfer-encoding", "content-length", "host", "date"}
-
-
-@contextmanager
-def real_server(folder, *options):
-    """Serve a model folder on a free port; gives the process and the address."""
-    command = [sys.executable, "-m", "dogbreed.serve", str(folder), "--port", "0", *options]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT, env={**os.environ}) as process:
-        try:
-            url = re.search(r"http://[\d.]+:\d+", process.stdout.readline()).group()
-            _wait_until_ready(url)
-            yield process, url
-        finally:
-            process.send_signal(signal.SIGTERM)
-
-
-def _wait_until_ready(url):
-    until = time.monotonic() + STARTS_WITHIN_S
-    while True:
-        try:
-            with urlopen(url + "/ping", timeout=5) as answer:
-                assert answer.status == 200
-                return
-        except URLError:
-            if time.monotonic() > until:
-                raise
-            time.sleep(0.05)
 
 
 @dataclass

@@ -8,8 +8,10 @@ from urllib.request import Request, urlopen
 import numpy as np
 from PIL import Image
 
-NAMES = ("001.Affenpinscher", "002.Afghan_hound", "003.Airedale_terrier")
-READABLE = ["Affenpinscher", "Afghan hound", "Airedale terrier"]
+READABLE = [
+    "Affenpinscher", "Afghan hound", "Airedale terrier", "Basset hound", "Beagle", "Boxer", "Yorkshire terrier"
+]  # fmt: skip
+NAMES = tuple(f"{number:03}.{name.replace(' ', '_')}" for number, name in enumerate(READABLE, start=1))
 # Drops files as a hand does; Playwright has no other way for files from outside of the browser.
 DROP = """files => {
   const held = new DataTransfer();

@@ -5,26 +5,26 @@ from types import SimpleNamespace
 
 import pytest
 from browser import open_chromium
-from page_server import front_of, real_server
+from page_server import front_of
 from page_use import NAMES
+from servers import serving
 
 from dogbreed.model_folder import load_model, save_model
 
 
 @pytest.fixture(scope="session")
-def model(finished_run, tmp_path_factory):
-    """A real small model of three breeds, as far as its names go."""
-    loaded = load_model(finished_run.run_dir)
-    example = finished_run.run_dir / "model" / "example.jpg"
-    named = dataclasses.replace(loaded, class_names=NAMES)
-    options = {"temperature": loaded.temperature, "familiarity": loaded.familiarity, "metrics": loaded.metrics}
-    return save_model(tmp_path_factory.mktemp("model") / "breeds", named, example=example, **options)
+def model(small_model, tmp_path_factory):
+    """A real small model of seven breeds, as far as its names go."""
+    named = dataclasses.replace(load_model(small_model), class_names=NAMES)
+    example = small_model / "example.jpg"
+    return save_model(tmp_path_factory.mktemp("model") / "breeds", named, example=example, metrics=named.metrics)
 
 
 @pytest.fixture(scope="session")
-def server(model):
-    with real_server(model) as (_, url):
-        yield url
+def server(model, tmp_path_factory):
+    """The server's address."""
+    with serving(model, tmp_path_factory.mktemp("server")) as running:
+        yield f"http://127.0.0.1:{running.port}"
 
 
 @pytest.fixture

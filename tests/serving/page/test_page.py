@@ -30,7 +30,7 @@ def test_a_dropped_photo_is_answered_as_the_command_line_answers(visit, front, s
     assert page.locator(".card h2").inner_text() == written[expected["label"]]
     assert page.locator(".card h2").get_attribute("title") == expected["label"]
     rows = page.locator(".bars li:not(.rest)")
-    assert rows.count() == 3
+    assert rows.count() == 5
     for at, item in enumerate(expected["top"]):
         name, share = rows.nth(at).inner_text().split("\n")[:2]
         assert name == written[item["label"]]
@@ -38,6 +38,9 @@ def test_a_dropped_photo_is_answered_as_the_command_line_answers(visit, front, s
             assert abs(float(share.removesuffix("\xa0%")) - 100 * item["probability"]) < 0.051
         width = rows.nth(at).locator("i").evaluate("i => i.getBoundingClientRect().width / i.parentNode.clientWidth")
         assert width == pytest.approx(item["probability"], abs=0.02)
+    rest = 1 - sum(item["probability"] for item in expected["top"])
+    if rest >= 0.0005:
+        assert page.locator(".rest").inner_text() == f"The other 2 classes together\n{100 * rest:.1f}\xa0%"
     assert "my dog.jpg: " + written[expected["label"]] in page.locator("#status").inner_text()
     assert page.locator(".switch").get_attribute("aria-checked") == "true"
     assert "Where it looked" in page.locator(".heat").get_attribute("aria-label")
@@ -96,7 +99,7 @@ def test_the_keyboard_alone_does_all(visit, front):
         }""")
         assert (name, outline) == (expected, "solid2px")
 
-    tab("All 3 classes")
+    tab("All 7 classes")
     page.keyboard.press("Enter")
     assert page.locator(".chips").is_visible()
     page.keyboard.press("Escape")

@@ -58,4 +58,8 @@ def test_a_file_that_is_too_large_is_refused_with_a_sentence(visit, server, tmp_
 def test_the_page_waits_until_the_model_is_loaded(visit, front):
     front.num_loading = 1
     page = visit(front.url, is_calm=False).page
-    assert page.locator("#lead").inner_text().startswith("This model knows 3 classes, from Affenpinscher to Airedale")
+    assert (
+        page.locator("#lead")
+        .inner_text()
+        .startswith("This model knows 7 classes, from Affenpinscher to Yorkshire terrier")
+    )
