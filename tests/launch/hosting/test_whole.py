@@ -33,6 +33,7 @@ def connection(hosting):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_the_endpoint_answers_as_predict_does(aws, cli, deploy, endpoints, finished_run, tmp_path):
     made = deploy(name="real", folder=finished_run.run_dir)
     assert made.code == 0, made.err
