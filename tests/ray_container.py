@@ -16,14 +16,12 @@ import sys
 import tempfile
 import threading
 import time
-import uuid
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import dogbreed
 from dogbreed.serving.ray_files import ray_files
 
-MARK = "DOGBREED_RAY_TEST"
 STOP_S = 60
 
 
@@ -42,10 +40,9 @@ class RayContainer:
     """A running Ray Serve; every process that it has started is gone after ``stop``."""
 
     def __init__(self, python: Path, opt_ml_model: Path, *, app=None, code_on_path=True, num_cpus=2, **environment):
-        self.mark = uuid.uuid4().hex
         self.port, gcs_port, *others = free_ports(6)
         self.python, self.model = python, opt_ml_model
-        self.folder = Path(tempfile.mkdtemp(prefix="ray", dir="/tmp"))
+        self.folder = Path(tempfile.mkdtemp(prefix="ray", dir="/tmp")).resolve()
         self.log = self.folder / "serve.log"
         paths = [opt_ml_model, *([opt_ml_model / "code"] if code_on_path else [])]
         self.environment = {
@@ -54,7 +51,6 @@ class RayContainer:
             "RAY_USAGE_STATS_ENABLED": "0",
             "RAY_SERVE_LOG_TO_STDERR": "1",
             "DOGBREED_CACHE": str(self.folder / "cache"),
-            MARK: self.mark,
             **environment,
         }
         self.environment.pop("OMP_NUM_THREADS", None)
@@ -119,12 +115,11 @@ class RayContainer:
         return self.run.wait(STOP_S)
 
     def processes(self) -> list[int]:
-        """Find every process that this has started, by a mark in its environment."""
-        wanted = f"{MARK}={self.mark}".encode()
+        """Find every process that this has started, by the folder that it runs in (Ray writes over environments)."""
         found = []
         for entry in Path("/proc").iterdir():
             with contextlib.suppress(OSError):
-                if entry.name.isdigit() and wanted in (entry / "environ").read_bytes().split(b"\0"):
+                if entry.name.isdigit() and (entry / "cwd").readlink() == self.folder:
                     found.append(int(entry.name))
         return found
 

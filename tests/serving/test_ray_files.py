@@ -6,8 +6,6 @@ from importlib import metadata
 
 import pytest
 import yaml
-from hypothesis import given
-from hypothesis import strategies as st
 
 from dogbreed import UserError
 from dogbreed.machine import num_cpus
@@ -76,7 +74,7 @@ def test_bad_variable(variable, text, sentence):
     assert str(caught.value) == sentence
 
 
-@given(st.text(max_size=8))
+@pytest.mark.parametrize("text", ["", "1e3", "1_0", "٣", "-0", "inf", "0x10", "\0", "1 ", "²", "10000.0", "9" * 400])
 def test_any_text_is_taken_or_explained(text):
     try:
         settings = read_settings({**NO_GPU, "DOGBREED_MAX_WAIT_MS": text, "DOGBREED_MAX_BODY_BYTES": text})
