@@ -65,6 +65,9 @@ def serve(argv: Sequence[str]) -> int:
     """
     started = time.perf_counter()
     args = _parse(argv)
+    # Before torch comes: its threads would otherwise wait for each other by counting, and on a busy machine take the
+    # cores from whom they wait for.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from dogbreed.serving.guards import is_loopback
     from dogbreed.serving.listening import listen
     from dogbreed.serving.running import run_server

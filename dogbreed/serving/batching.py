@@ -12,37 +12,20 @@ import math
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+
+import torch
 
 from dogbreed.serving.answers import Answer
 from dogbreed.serving.computing import Predicts, failure, predict_each
 from dogbreed.serving.errors import RequestError
 from dogbreed.serving.limits import Limits
 from dogbreed.serving.monitoring import Monitor
-from dogbreed.serving.pictures import View
 from dogbreed.serving.requests import Request, read_request
 from dogbreed.serving.settings import Pace
-from dogbreed.serving.tickets import FairQueue, Ticket
+from dogbreed.serving.tickets import FairQueue, Ready, Ticket
 
 # So many batches in a row of which nothing could be computed, and the server calls itself ill.
 MAX_FAILURES = 3
-
-
-@dataclass(frozen=True)
-class _Ready:
-    """A picture that waits for the network.
-
-    Args:
-        number: Which one of its request.
-        request: That request.
-        view: What the network sees.
-        since: When it was decoded, `time.perf_counter`.
-    """
-
-    number: int
-    request: Request
-    view: View
-    since: float
 
 
 class Batcher:
@@ -64,14 +47,13 @@ class Batcher:
         self._lock = threading.Lock()
         self._may_decode, self._may_run = threading.Condition(self._lock), threading.Condition(self._lock)
         self._encoded: FairQueue[int | None] = FairQueue()  # None stands for a body, which is to be read first
-        self._ready: FairQueue[_Ready] = FairQueue()
-        self._num_admitted = self._num_decoding = self._num_failures = 0
+        self._ready: FairQueue[Ready] = FairQueue()
+        self._num_admitted = self._num_decoding = self._num_running = self._num_failures = 0
         self._is_closed = False
         self._seconds_per_picture = 0.02
         self._threads: list[threading.Thread] = []
-        # The last to say so decides for what all threads of a process share: so the lanes come last.
-        self._start(self._decode_on, pace.num_decoders, 1)
-        self._start(self._run_on, pace.num_lanes, pace.num_threads)
+        self._start(self._decode_on, pace.num_decoders)
+        self._start(self._run_on, pace.num_lanes)
 
     @property
     def num_admitted(self) -> int:
@@ -123,13 +105,11 @@ class Batcher:
             thread.join(max(0.0, until - time.monotonic()))
         return not any(thread.is_alive() for thread in self._threads)
 
-    def _start(self, work: Callable[[], None], count: int, num_threads: int) -> None:
+    def _start(self, work: Callable[[], None], count: int) -> None:
         have_begun = threading.Barrier(count + 1)
 
         def begin() -> None:
-            import torch
-
-            torch.set_num_threads(num_threads)
+            torch.set_num_threads(1)  # of this thread
             have_begun.wait()
             work()
 
@@ -200,7 +180,7 @@ class Batcher:
         else:
             with self._lock:
                 if not ticket.is_over:
-                    self._ready.put(ticket, _Ready(number, request, view, time.perf_counter()))
+                    self._ready.put(ticket, Ready(number, request, view, time.perf_counter()))
             return
         self._monitor.unreadable()
         with self._lock:
@@ -239,27 +219,39 @@ class Batcher:
     # What follows runs in the threads that run the network.
 
     def _run_on(self) -> None:
+        num_threads = 1
         while True:
             with self._lock:
                 batch = self._next_batch()
+                self._num_running += 1
+                is_alone = self._num_running == 1 and not (self._num_decoding or self._encoded or self._ready)
             if not batch:
                 return
+            wanted = self._pace.num_threads if is_alone else 1
+            if wanted != num_threads:
+                torch.set_num_threads(num_threads := wanted)
             started = time.perf_counter()
             self._monitor.batch_started([started - item.since for _, item in batch])
-            outcomes = predict_each(
-                self._predictor, [item.view for _, item in batch], [item.request for _, item in batch]
-            )
-            seconds = time.perf_counter() - started
-            settled = zip(batch, outcomes, strict=True)
+            views, requests = [item.view for _, item in batch], [item.request for _, item in batch]
+            outcomes = predict_each(self._predictor, views, requests)
+            self._monitor.batch_ended(time.perf_counter() - started, outcomes)
             with self._lock:
-                self._seconds_per_picture += 0.1 * (seconds / len(batch) - self._seconds_per_picture)
-                has_failed = all(isinstance(outcome, RequestError) for outcome in outcomes)
-                self._num_failures = self._num_failures + 1 if has_failed else 0
-                over = [ticket for (ticket, item), outcome in settled if self._settle(ticket, item.number, outcome)]
-            self._monitor.batch_ended(seconds, outcomes)
+                over = self._settle_batch(batch, outcomes, time.perf_counter() - started)
             self._resolve(over)
 
-    def _next_batch(self) -> list[tuple[Ticket, _Ready]]:
+    def _settle_batch(
+        self, batch: list[tuple[Ticket, Ready]], outcomes: list[Answer | RequestError], seconds: float
+    ) -> list[Ticket]:
+        """Note what came of a batch, with the lock; return the tickets that are answered now."""
+        self._num_running -= 1
+        seconds_per_picture = seconds / len(batch) / self._pace.num_lanes
+        self._seconds_per_picture += 0.1 * (seconds_per_picture - self._seconds_per_picture)
+        has_failed = all(isinstance(outcome, RequestError) for outcome in outcomes)
+        self._num_failures = self._num_failures + 1 if has_failed else 0
+        settled = zip(batch, outcomes, strict=True)
+        return [ticket for (ticket, item), outcome in settled if self._settle(ticket, item.number, outcome)]
+
+    def _next_batch(self) -> list[tuple[Ticket, Ready]]:
         """Wait for pictures, with the lock, and take them in turn; none when all is over."""
         until = math.inf
         while not self._is_closed:
@@ -274,16 +266,16 @@ class Batcher:
             self._may_run.wait(left)
         return []
 
-    def _take_batch(self) -> list[tuple[Ticket, _Ready]]:
-        """Take those that are to be explained, or those that are not, as the first one in line."""
-        first = self._ready.first()
-        explain = _explains(first)
-        batch: list[tuple[Ticket, _Ready]] = []
-        while len(batch) < self._pace.max_batch:
-            taken = self._ready.take(lambda owner: _explains(owner) == explain)
-            if taken is None:
-                break
+    def _take_batch(self) -> list[tuple[Ticket, Ready]]:
+        """Take a share of what is ready, for each free lane has one: of those to be explained, or of the others."""
+        num_free = max(self._pace.num_lanes - self._num_running, 1)
+        size = min(math.ceil(len(self._ready) / num_free), self._pace.max_batch)
+        explain = _explains(self._ready.first())
+        batch: list[tuple[Ticket, Ready]] = []
+        while len(batch) < size and (taken := self._ready.take(lambda owner: _explains(owner) == explain)):
             batch.append(taken)
+        if self._ready:
+            self._may_run.notify()
         return batch
 
     def _resolve(self, tickets: Sequence[Ticket]) -> None:

@@ -73,20 +73,17 @@ def load(wishes: Wishes, bounds: Bounds, doorman: Doorman, loop: asyncio.Abstrac
         access_log=AccessLog() if wishes.logs_access else None,
     )
     classes = f"{len(predictor.class_names)} classes"
-    threads = f"{pace.num_lanes} × {pace.num_threads} threads" if pace.num_lanes > 1 else f"{pace.num_threads} threads"
+    threads = f"{pace.num_threads} {'thread' if pace.num_threads == 1 else 'threads'}"
     return Loaded(endpoint, batcher, f"{described['architecture']}, {classes}, {described['device']}, {threads}")
 
 
 def choose_pace(wishes: Wishes, *, is_gpu: bool) -> Pace:
     """Decide what the command line leaves open."""
-    cores = num_cpus()
     num_threads = torch.get_num_threads()
-    pace = Pace(
-        max_batch=64 if is_gpu else 16,
-        num_decoders=min(cores, 16) if is_gpu else min(cores, num_threads + 1),
-        num_lanes=1,
-        num_threads=num_threads,
-    )
+    if is_gpu:
+        pace = Pace(max_batch=64, num_decoders=min(num_cpus(), 16), num_lanes=1, num_threads=num_threads)
+    else:
+        pace = Pace(num_decoders=min(num_threads, 16), num_lanes=num_threads, num_threads=num_threads)
     return replace(
         pace,
         max_batch=wishes.max_batch or pace.max_batch,

@@ -17,11 +17,12 @@ class Pace:
             waits for pictures that may come.
         max_queue: Pictures that are taken in and not answered yet, >= 1; beyond them requests are refused.
         num_decoders: Threads that decode, >= 1.
-        num_lanes: Threads that run the network, >= 1.
-        num_threads: With which torch computes in each of them, >= 1.
+        num_lanes: Threads that run the network, >= 1. Each computes a batch of its own on one core, which gets more
+            done than several threads that wait for each other layer by layer.
+        num_threads: With which torch computes a batch while nothing else is to be done, >= 1.
     """
 
-    max_batch: int = 16
+    max_batch: int = 8
     max_wait_ms: float = 0.0
     max_queue: int = 128
     num_decoders: int = 2

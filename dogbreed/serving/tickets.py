@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from dogbreed.serving.answers import Answer
 from dogbreed.serving.errors import RequestError
+from dogbreed.serving.pictures import View
 from dogbreed.serving.requests import Request
 
 T = TypeVar("T")
@@ -44,6 +46,23 @@ class Ticket:
             self.future.set_exception(self.error)
         else:
             self.future.set_result([outcome for outcome in self.outcomes if outcome is not None])
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A picture that waits for the network.
+
+    Args:
+        number: Which one of its request.
+        request: That request.
+        view: What the network sees.
+        since: When it was decoded, `time.perf_counter`.
+    """
+
+    number: int
+    request: Request
+    view: View
+    since: float
 
 
 class FairQueue(Generic[T]):

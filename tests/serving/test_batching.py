@@ -100,7 +100,7 @@ def test_a_lone_picture_leaves_at_once_and_what_came_meanwhile_leaves_together(w
         assert watched.batches == [(1, 5, False), (4, 3, False), (1, 1, False)]
         assert [len(outcome.prediction.labels) for outcome in outcomes] == [5, 1, 3, 2, 1, 1]
 
-    run(watched, body, max_batch=4)
+    run(watched, body, max_batch=4, num_decoders=1)
 
 
 def test_a_free_network_waits_for_pictures_in_decoding_and_no_longer_than_it_may(watched):
@@ -125,6 +125,20 @@ def test_a_free_network_waits_for_pictures_in_decoding_and_no_longer_than_it_may
         assert time.monotonic() - started < 0.25  # nothing to wait for
 
     run(watched, body, max_wait_ms=300)
+
+
+def test_lanes_share_what_is_ready(watched):
+    async def body(batcher):
+        watched.may_go.clear()
+        tickets = [batcher.submit(*several(*[jpeg("red")] * 2), {}) for _ in range(8)]
+        await until(lambda: len(batcher._ready) + watched.num_taken == 16 and watched.num_taken >= 2)
+        watched.may_go.set()
+        for ticket in tickets:
+            assert len(await ticket.future) == 2
+        assert sum(size for size, _, _ in watched.batches) == 16
+        assert max(size for size, _, _ in watched.batches) <= 8
+
+    run(watched, body, num_lanes=3, max_batch=8)
 
 
 def test_requests_take_turns(watched):
