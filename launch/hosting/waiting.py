@@ -43,6 +43,7 @@ def wait_while(service: Endpoints, name: str, poll_s: float) -> EndpointState | 
             seconds = time.monotonic() - started
             if state is None or not state.is_in_progress:
                 if shown:
+                    line.clear()
                     say(f"{time.strftime('%H:%M:%S')}  {state.status if state else 'gone'}  ({seconds:.0f} s)")
                 return state
             phase = phase_of(state)
