@@ -33,6 +33,7 @@ def saved(architecture, folder):
     model = ImageClassifier(architecture, names, pretrained=False, input_size_px=side).eval()
     for module in model.net.modules():
         if isinstance(module, nn.BatchNorm2d):
+            module.weight.data.uniform_(0.5, 1.5, generator=generator)  # some begin with 0
             module.running_var.uniform_(0.5, 1.5, generator=generator)
             module.running_mean.normal_(std=0.1, generator=generator)
     with torch.no_grad():

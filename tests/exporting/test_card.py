@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from helpers import rows_of
@@ -13,6 +14,7 @@ from huggingface_hub import ModelCard
 from dogbreed import UserError, load_model
 from dogbreed.exporting.card import render_card, write_card
 
+DOCS = Path(__file__).resolve().parents[2] / "docs" / "serving_export.md"
 EVIL = "<script>alert(1)</script>|**b** `c`\n# d"
 
 
@@ -44,12 +46,14 @@ def test_it_says_what_was_measured(everything, finished_run):
     assert str(finished_run.run_dir.parent) not in text  # no path of this machine
 
 
-def test_the_onnx_code_answers_without_us(everything, finished_run, tree, tmp_path):
+@pytest.mark.parametrize("page", ["card", "docs"])
+def test_the_onnx_code_answers_without_us(page, everything, finished_run, tree, tmp_path):
     """With nothing but ONNX Runtime, NumPy and Pillow, for a photograph as a camera leaves it."""
     photo = tree / "test" / "red" / "red_1.jpg"
     shutil.copy(photo, tmp_path / "photo.jpg")
     shutil.copy(everything.exported["onnx"].file, tmp_path / "model.onnx")
-    code = code_of(everything.card, 1) + "import sys\nprint({'torch', 'dogbreed', 'onnx', 'timm'} & set(sys.modules))\n"
+    lines = code_of(everything.card, 1) if page == "card" else code_of(DOCS, 0)
+    code = lines + "import sys\nprint({'torch', 'dogbreed', 'onnx', 'timm'} & set(sys.modules))\n"
     process = subprocess.run([sys.executable, "-I", "-c", code], cwd=tmp_path, capture_output=True, text=True)
     assert process.returncode == 0, process.stderr
     answer, imported = process.stdout.splitlines()
