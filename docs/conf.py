@@ -3,6 +3,9 @@
 import tomllib
 from pathlib import Path
 
+from sphinx.errors import PycodeError
+from sphinx.pycode import ModuleAnalyzer
+
 _TOP = Path(__file__).resolve().parents[1]
 
 project = "dogbreed"
@@ -22,6 +25,9 @@ autodoc_mock_imports = [
     *("lightning", "matplotlib", "numpy", "safetensors", "simplejpeg", "tensorboard", "timm", "torch", "torchvision"),
     *("PIL", "huggingface_hub", "hydra", "nvidia_ml_py", "omegaconf", "optuna", "pynvml", "tqdm"),
 ]
+# Sphinx would import them all the same, to read the sources of base classes.
+for _name in ("lightning", "torch", "torch.nn"):
+    ModuleAnalyzer.cache["module", _name] = PycodeError("not looked at")
 autodoc_member_order = "bysource"
 autodoc_typehints = "description"
 autodoc_typehints_description_target = "documented_params"

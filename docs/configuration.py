@@ -205,7 +205,10 @@ def plugin_entries(prefix: str) -> list[Entry]:
 
 
 def _plugins_page() -> str:
-    parts = ["# hydra.sweeper, hydra.launcher\n", "Keys of what searches and what ships, Hydra's two plugins of ours.\n"]
+    parts = [
+        "# hydra.sweeper, hydra.launcher\n",
+        "Keys of what searches and what ships, Hydra's two plugins of ours.\n",
+    ]
     for prefix, (_, when) in PLUGINS.items():
         parts += [f"## {prefix}\n", f"{when.capitalize()}.\n", _listed(plugin_entries(prefix))]
     return "\n".join(parts)

@@ -1,4 +1,4 @@
-"""What Sphinx does not look at: links and anchors in the HTML that came out, and what a page asks other machines for."""
+"""What Sphinx does not look at: links and anchors of the HTML that came out, and what pages fetch from elsewhere."""
 
 from __future__ import annotations
 

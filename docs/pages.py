@@ -14,14 +14,23 @@ TOP = DOCS.parent
 
 # What stands where; a page that is not named here stands at the end.
 NAVIGATION = {
-    "First steps": ("train", "data", "recipes", "sweeps", "launch", "serving"),
+    "First steps": ("train", "data", "recipes", "sweeps", "launch"),
+    "Use a model": ("serving", "serving_page", "serving_export", "serving_deploy", "serving_ray"),
     "How to": ("backbone", "rule", "offline", "spot", "devices", "cost"),
     "Understand": ("diagnosis", "speed", "architecture"),
     "Look up": ("troubleshooting", "sentences", "configuration", "reference"),
     "Take part": ("contributing", "changelog"),
 }
-# Pages whose place in the checkout is another.
-ELSEWHERE = {"README.md": "index.md", "CONTRIBUTING.md": "contributing.md", "CHANGELOG.md": "changelog.md"}
+# Pages whose place in the checkout is another, or that are written from what is there.
+ELSEWHERE = {
+    "README.md": "index.md",
+    "CONTRIBUTING.md": "contributing.md",
+    "CHANGELOG.md": "changelog.md",
+    "conf": "configuration.md",
+    "docs/sentences.py": "sentences.md",
+    "dogbreed/__init__.py": "reference.md",
+    "dogbreed/diagnosis/observations.py": "reference.md#dogbreed-diagnosis-observations",
+}
 
 _LINK = re.compile(r"(!?\[[^\]]*\]\()([^)\s#]+)((?:#[^)\s]*)?\))")
 _FENCE = re.compile(r"^(```.*?^```\s*$)", flags=re.M | re.S)
@@ -95,8 +104,8 @@ def _relinked(text: str, source: Path, target: Path, folder: Path) -> str:
 def _groups(there: set[str]) -> dict[str, list[str]]:
     groups = {name: [page for page in pages if page in there] for name, pages in NAVIGATION.items()}
     named = {page for pages in groups.values() for page in pages} | {"index"}
-    others = {page for page in there - named if not page.startswith("configuration/")}
-    return {**groups, "More": sorted(others)} if others else groups
+    groups["More"] = sorted(page for page in there - named if not page.startswith("configuration/"))
+    return {name: pages for name, pages in groups.items() if pages}
 
 
 def _contents(there: set[str]) -> str:

@@ -69,11 +69,7 @@ def page() -> str:
 def raised() -> tuple[tuple[str, str], ...]:
     """Return file and sentence of each place that raises one."""
     return tuple(
-        (file.relative_to(TOP).as_posix(), sentence)
-        for file in _sources()
-        for function in ast.walk(tree(file))
-        if isinstance(function, ast.FunctionDef)
-        for sentence in _raised_by(function)
+        (file.relative_to(TOP).as_posix(), sentence) for file in _sources() for sentence in _raised_in(tree(file))
     )
 
 
@@ -89,8 +85,8 @@ def _sources() -> Iterator[Path]:
         yield from sorted((TOP / top).rglob("*.py"))
 
 
-def _raised_by(function: ast.FunctionDef) -> Iterator[str]:
-    nodes = list(ast.walk(function))
+def _raised_in(module: ast.Module) -> Iterator[str]:
+    nodes = list(ast.walk(module))
     assigned = [
         (node.lineno, node.targets[0].id, node.value)
         for node in nodes
@@ -101,8 +97,8 @@ def _raised_by(function: ast.FunctionDef) -> Iterator[str]:
             continue
         said = call.args[0]
         if isinstance(said, ast.Name):  # msg = f"…"; raise UserError(msg)
-            before = [value for line, name, value in assigned if name == said.id and line <= call.lineno]
-            said = before[-1] if before else said
+            before = [(line, value) for line, name, value in assigned if name == said.id and line <= call.lineno]
+            said = max(before, key=lambda pair: pair[0])[1] if before else said
         yield from _variants(said)
 
 
