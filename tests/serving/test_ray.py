@@ -254,7 +254,7 @@ def test_application_ends_under_load(two, photos):
     answers = load(two, photos[0], num_clients=6, seconds=60, until=lambda: not ending.is_alive())
     ending.join()
     counts = Counter(status for status, _, _ in answers)
-    assert counts[200] > 20
+    assert counts[200] > 0
     assert set(counts) <= {200, 404, 503}, counts
     assert two.ask("GET", "/ping")[0] == 404
     wait_for_no_replicas(two)
