@@ -36,6 +36,8 @@ Shape legend: B batch, S input side, K classes, N references, M held-out picture
 
 from __future__ import annotations
 
+import functools
+
 import torch
 from torch import Tensor, nn
 
@@ -91,10 +93,14 @@ class Familiarity:
         """Which neighbour counts, from 1: the fifth, or the last where there are fewer references."""
         return min(NUM_NEIGHBORS, len(self.references_ND))
 
+    @functools.cached_property
+    def _references_f32_DN(self) -> Tensor:
+        return self.references_ND.float().T
+
     def similarity(self, features_BD: Tensor) -> Tensor:
         """Return ``(B,)`` cosines to the fifth nearest reference, -1..1, float32, on the CPU."""
         features_BD = nn.functional.normalize(features_BD.cpu().float(), dim=1)
-        cosines_BN = features_BD @ self.references_ND.float().T
+        cosines_BN = features_BD @ self._references_f32_DN
         return cosines_BN.topk(self.num_neighbors, dim=1).values[:, -1].contiguous()
 
     def __call__(self, features_BD: Tensor) -> Tensor:
