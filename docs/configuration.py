@@ -10,8 +10,8 @@ from docs.commented import CommentedFile, read
 from docs.strings import TOP, arguments
 
 CONF = TOP / "conf"
-# In which order a command's groups and files are read; the rest of conf/hydra is Hydra's own dressing.
-PRIMARIES = ("train", "evaluate", "tune")
+# The commands' own files.
+PRIMARIES = ("train", *sorted({file.stem for file in CONF.glob("*.yaml")} - {"train"}))
 # What the groups decide, in the order in which one meets them.
 GROUPS = {
     "model": "The network.",
@@ -39,8 +39,21 @@ PLUGINS = {
         "with `hydra/launcher=sagemaker`",
     ),
 }
-# What launch.* means is said by its settings.
+# Settings whose docstrings say what keys mean that have no comment: by the beginning of a key's path.
 SETTINGS = {"launch": "launch.settings.LaunchSettings"}
+# Of commands' own files, the longest beginning first.
+OWN_SETTINGS = {
+    "deploy": {
+        "launch": "launch.settings.LaunchSettings",
+        "autoscale": "launch.hosting.settings.Autoscale",
+        "capture": "launch.hosting.settings.Capture",
+        "": "launch.hosting.settings.DeploySettings",
+    },
+    "transform": {
+        "launch": "launch.settings.LaunchSettings",
+        "": "launch.hosting.settings.TransformSettings",
+    },
+}
 BUILDS = "What is built from the keys beside it, by its import path."
 
 # Files of a group that the others build upon.
@@ -151,11 +164,23 @@ def _settings_meaning(path: str) -> str:
 def primary_entries(name: str) -> list[Entry]:
     """Return the keys of a command's own file."""
     file = CONF / f"{name}.yaml"
+    keys = [key for key in read(file).keys if not key.path.startswith("hydra.")]
     return [
-        Entry(key.path, key.value, _meaning(key.path, key.comment, key.targets), f"conf/{file.name}")
-        for key in read(file).keys
-        if not key.path.startswith("hydra.")
+        Entry(
+            key.path,
+            key.value,
+            _meaning(key.path, key.comment, key.targets) or _own_meaning(name, key.path),
+            f"conf/{file.name}",
+        )
+        for key in keys
     ]
+
+
+def _own_meaning(name: str, path: str) -> str:
+    for start, target in OWN_SETTINGS.get(name, {}).items():
+        if path.startswith(start):
+            return arguments(target).get(path.rpartition(".")[2], "")
+    return ""
 
 
 # -- Markdown ----------------------------------------------------------------
