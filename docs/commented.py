@@ -32,13 +32,15 @@ class CommentedFile:
     """A file of ``conf/``.
 
     Args:
-        head: Its first comment, in one line, without ``@package``.
+        head: The first line of its first comment, without ``@package``.
+        more: The other lines of it, in one.
         package: What ``@package`` says; empty where it says nothing.
         keys: All keys that hold a value, in order.
         notes: The comments of keys that hold mappings, by path.
     """
 
     head: str
+    more: str
     package: str
     keys: tuple[Key, ...]
     notes: dict[str, str]
@@ -54,11 +56,11 @@ def read(file: Path) -> CommentedFile:
             break
         head.append(line.removeprefix("#").strip())
     package = next((line.split()[1] for line in head if line.startswith("@package")), "")
-    said = " ".join(line for line in head if not line.startswith("@package"))
+    said = [line for line in head if not line.startswith("@package")]
     node = yaml.compose(text)
     notes: dict[str, str] = {}
     keys = tuple(_keys(node, "", (), lines, text, notes)) if isinstance(node, yaml.MappingNode) else ()
-    return CommentedFile(said, package, keys, notes)
+    return CommentedFile(said[0] if said else "", " ".join(said[1:]), package, keys, notes)
 
 
 def _keys(

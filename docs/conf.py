@@ -15,8 +15,8 @@ extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 # The anchors that a forge makes of headings.
 myst_heading_anchors = 4
 myst_enable_extensions = ["attrs_inline", "deflist"]
-# Quotes and dashes stay as they were typed.
-smartquotes = False
+# Quotes stay as they were typed; two hyphens are a dash.
+smartquotes_action = "D"
 # Single backticks in docstrings are names.
 default_role = "code"
 
@@ -39,4 +39,5 @@ html_static_path = ["static"]
 html_css_files = ["site.css"]
 html_copy_source = False
 html_show_sphinx = False
+html_show_copyright = False
 html_theme_options = {"navigation_with_keys": True, "footer_icons": []}

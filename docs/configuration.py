@@ -10,8 +10,8 @@ from docs.commented import CommentedFile, read
 from docs.strings import TOP, arguments
 
 CONF = TOP / "conf"
-# In which order a command's groups and files are read; the rest of conf/hydra is Hydra's own dressing.
-PRIMARIES = ("train", "evaluate", "tune")
+# The commands' own files.
+PRIMARIES = ("train", *sorted({file.stem for file in CONF.glob("*.yaml")} - {"train"}))
 # What the groups decide, in the order in which one meets them.
 GROUPS = {
     "model": "The network.",
@@ -39,9 +39,25 @@ PLUGINS = {
         "with `hydra/launcher=sagemaker`",
     ),
 }
-# What launch.* means is said by its settings.
+# Settings whose docstrings say what keys mean that have no comment: by the beginning of a key's path.
 SETTINGS = {"launch": "launch.settings.LaunchSettings"}
+# Of commands' own files, the longest beginning first.
+OWN_SETTINGS = {
+    "deploy": {
+        "launch": "launch.settings.LaunchSettings",
+        "autoscale": "launch.hosting.settings.Autoscale",
+        "capture": "launch.hosting.settings.Capture",
+        "": "launch.hosting.settings.DeploySettings",
+    },
+    "transform": {
+        "launch": "launch.settings.LaunchSettings",
+        "": "launch.hosting.settings.TransformSettings",
+    },
+}
 BUILDS = "What is built from the keys beside it, by its import path."
+
+# Files of a group that the others build upon.
+_FIRST = {"_base": 0, "auto": 1, "default": 2}
 
 _BEGINNING = """\
 # Configuration
@@ -60,12 +76,22 @@ Hydra's own keys begin with `hydra.`: `hydra.run.dir=DIR` names the run folder, 
 
 @dataclass
 class Entry:
-    """A key of the reference."""
+    """A key of the reference.
+
+    Args:
+        path: As one types it.
+        value: Its default, as written; empty where only the code knows it.
+        meaning: In one line.
+        file: Where it stands.
+        option: The one option that has it first; empty for keys of every option.
+        others: Options besides, with their values.
+    """
 
     path: str
     value: str
     meaning: str
     file: str
+    option: str = ""
     others: dict[str, str] = field(default_factory=dict)
 
 
@@ -82,8 +108,7 @@ def pages() -> dict[str, str]:
 
 def files_of(group: str) -> list[Path]:
     """Return a group's files, the ones that the others build upon first."""
-    first = {"_base": 0, "auto": 1, "default": 2}
-    return sorted((CONF / group).glob("*.yaml"), key=lambda file: (first.get(file.stem, 3), file.stem))
+    return sorted((CONF / group).glob("*.yaml"), key=lambda file: (_FIRST.get(file.stem, len(_FIRST)), file.stem))
 
 
 def entries_of(group: str) -> tuple[list[Entry], dict[str, dict[str, str]]]:
@@ -98,12 +123,16 @@ def entries_of(group: str) -> tuple[list[Entry], dict[str, dict[str, str]]]:
             if path.split(".")[0] != root:
                 sets.setdefault(file.stem, {})[path] = key.value
             elif path in entries:
-                if not path.endswith("_target_"):
+                entry = entries[path]
+                if entry.option:
+                    entry.others[file.stem] = key.value
+                elif key.value != entry.value:
                     sets.setdefault(file.stem, {})[path] = key.value
             else:
                 meaning = _meaning(key.path, key.comment, key.targets) or _settings_meaning(path)
                 meaning = meaning or (commented.notes.get(key.path.rpartition(".")[0], "") if key.value == "{}" else "")
-                entries[path] = Entry(path, key.value, meaning, file.relative_to(TOP).as_posix())
+                option = "" if file.stem in _FIRST else file.stem
+                entries[path] = Entry(path, key.value, meaning, file.relative_to(TOP).as_posix(), option)
     return list(entries.values()), sets
 
 
@@ -135,11 +164,23 @@ def _settings_meaning(path: str) -> str:
 def primary_entries(name: str) -> list[Entry]:
     """Return the keys of a command's own file."""
     file = CONF / f"{name}.yaml"
+    keys = [key for key in read(file).keys if not key.path.startswith("hydra.")]
     return [
-        Entry(key.path, key.value, _meaning(key.path, key.comment, key.targets), f"conf/{file.name}")
-        for key in read(file).keys
-        if not key.path.startswith("hydra.")
+        Entry(
+            key.path,
+            key.value,
+            _meaning(key.path, key.comment, key.targets) or _own_meaning(name, key.path),
+            f"conf/{file.name}",
+        )
+        for key in keys
     ]
+
+
+def _own_meaning(name: str, path: str) -> str:
+    for start, target in OWN_SETTINGS.get(name, {}).items():
+        if path.startswith(start):
+            return arguments(target).get(path.rpartition(".")[2], "")
+    return ""
 
 
 # -- Markdown ----------------------------------------------------------------
@@ -158,7 +199,10 @@ def _listed(entries: list[Entry]) -> str:
     parts = []
     for entry in entries:
         value = f" = {_code(entry.value)}" if entry.value else ""
-        parts.append(f"[{_code(entry.path)}]{{#{entry.path}}}{value}\n: {plain(entry.meaning)}\n")
+        others = "".join(
+            f" {option}: {_code(value)}." for option, value in entry.others.items() if value != entry.value
+        )
+        parts.append(f"[{_code(entry.path)}]{{#{entry.path}}}{value}\n: {plain(entry.meaning)}{others}\n")
     return "\n".join(parts)
 
 
@@ -167,8 +211,9 @@ def _options(group: str, sets: dict[str, dict[str, str]]) -> str:
     for file in files_of(group):
         if file.stem == "_base":
             continue
-        said, colon, command = read(file).head.partition(": python -m ")
-        lines = [f"{_code(f'{group}={file.stem}')}", f": {plain(said)}."]
+        commented = read(file)
+        said, colon, command = commented.head.partition(": python -m ")
+        lines = [f"{_code(f'{group}={file.stem}')}", f": {plain(said)}. {plain(commented.more)}".rstrip()]
         changed = sets.get(file.stem, {})
         if changed:
             lines.append("  Sets " + ", ".join(f"{_code(f'{key}={value}')}" for key, value in changed.items()) + ".")
