@@ -20,7 +20,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import dogbreed
-from dogbreed.serving.ray_files import ray_files
+from dogbreed.serving.ray.files import ray_files
 
 STOP_S = 60
 

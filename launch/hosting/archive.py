@@ -33,7 +33,7 @@ from dogbreed.model_description import (
     read_description,
     sha256_of,
 )
-from dogbreed.serving.ray_files import ray_files
+from dogbreed.serving.ray.files import ray_files
 from launch.bundle import TIME_S
 from launch.sources import list_checkout
 

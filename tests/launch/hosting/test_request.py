@@ -17,7 +17,7 @@ from hosting_models import write_model
 from launch_requests import operation, refused_by_botocore
 
 from dogbreed.errors import UserError
-from dogbreed.serving.ray_files import ray_files
+from dogbreed.serving.ray.files import ray_files
 from launch.hosting import limits as tables
 from launch.hosting.archive import build_archive
 from launch.hosting.plan import HostFacts, make_deploy_plan, make_transform_plan
@@ -167,9 +167,9 @@ DISTRIBUTIONS = {"huggingface_hub": "huggingface-hub", "python_multipart": "pyth
 LOADED = """
 import importlib, json, pkgutil, sys
 import dogbreed.serve, dogbreed.serving
-for found in pkgutil.iter_modules(dogbreed.serving.__path__):
-    if found.name != "ray_app":
-        importlib.import_module(f"dogbreed.serving.{found.name}")
+for found in pkgutil.walk_packages(dogbreed.serving.__path__, "dogbreed.serving."):
+    if found.name != "dogbreed.serving.ray.app":
+        importlib.import_module(found.name)
 import dogbreed.model_folder
 print(json.dumps([module.__file__ for name, module in sys.modules.items() if name.startswith("dogbreed.")]))
 """

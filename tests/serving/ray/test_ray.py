@@ -305,7 +305,7 @@ def described(container):
     ],
 )
 def test_what_cannot_be_built(variables, sentence):
-    code = "from dogbreed.serving.ray_app import build\ntry: build('/nowhere')\nexcept Exception as e: print(e)"
+    code = "from dogbreed.serving.ray.app import build\ntry: build('/nowhere')\nexcept Exception as e: print(e)"
     environment = {"PYTHONPATH": str(Path.cwd()), "RAY_USAGE_STATS_ENABLED": "0", **variables}
     done = subprocess.run([side_python(RAY), "-c", code], env=environment, capture_output=True, text=True)
     assert done.stdout.strip() == sentence, done.stderr
@@ -314,7 +314,7 @@ def test_what_cannot_be_built(variables, sentence):
 def test_building_loads_no_torch(model):
     """The process that only starts the application stays small."""
     code = (
-        "import sys\nfrom dogbreed.serving.ray_app import build\nbuild(sys.argv[1])\n"
+        "import sys\nfrom dogbreed.serving.ray.app import build\nbuild(sys.argv[1])\n"
         "print([name for name in ('torch', 'timm', 'lightning', 'hydra') if name in sys.modules])"
     )
     command = [side_python(RAY), "-c", code, str(model)]

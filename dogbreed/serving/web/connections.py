@@ -14,8 +14,8 @@ import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
-from dogbreed.serving.guards import SECURITY_HEADERS
-from dogbreed.serving.settings import Bounds
+from dogbreed.serving.web.guards import SECURITY_HEADERS
+from dogbreed.serving.web.settings import Bounds
 
 SWEEP_EVERY_S = 0.5
 # Younger ones than this are not called slow.

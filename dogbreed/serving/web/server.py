@@ -14,9 +14,9 @@ from typing import Any
 
 import uvicorn
 
-from dogbreed.serving.connections import MAX_HEAD_BYTES, Doorman, GuardedProtocol
-from dogbreed.serving.listening import BACKLOG
-from dogbreed.serving.settings import Bounds
+from dogbreed.serving.web.connections import MAX_HEAD_BYTES, Doorman, GuardedProtocol
+from dogbreed.serving.web.listening import BACKLOG
+from dogbreed.serving.web.settings import Bounds
 
 
 class Server(uvicorn.Server):

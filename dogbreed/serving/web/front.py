@@ -9,13 +9,13 @@ import json
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Protocol
 
-from dogbreed.serving.guards import SECURITY_HEADERS
+from dogbreed.serving.web.guards import SECURITY_HEADERS
 
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 
 class Answers(Protocol):
-    """An endpoint: `dogbreed.serving.app.Endpoint`."""
+    """An endpoint: `dogbreed.serving.web.app.Endpoint`."""
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Any, send: Send) -> None:
         """Answer a request."""

@@ -1,6 +1,6 @@
 """The Ray Serve application: what Amazon's Ray Serve container runs, or ``serve run`` anywhere else.
 
-    serve run dogbreed.serving.ray_app:build model=runs/NAME
+    serve run dogbreed.serving.ray.app:build model=runs/NAME
 
 A deployment answers ``/ping``, ``/model`` and ``/invocations``; Amazon's container sends what came to its own
 ``/invocations`` to ``/``. Nothing heavy is imported here: only replicas load torch and the model.
@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING, Any
 
 from dogbreed.errors import UserError
 from dogbreed.model_description import find_model_folder, read_description
-from dogbreed.serving.ray_settings import RaySettings, model_place, read_settings
+from dogbreed.serving.ray.settings import RaySettings, model_place, read_settings
 
 if TYPE_CHECKING:
     from ray.serve import Application
     from starlette.requests import Request
     from starlette.responses import Response
 
-    from dogbreed.serving.ray_replica import Replica
+    from dogbreed.serving.ray.replica import Replica
 
 NAME = "dogbreed"
 # Requests beyond the queue still reach a replica, which refuses them with 429; Ray itself would say 503.
@@ -41,7 +41,7 @@ class PictureServer:
     """
 
     def __init__(self, folder: str, settings: RaySettings) -> None:
-        from dogbreed.serving.ray_replica import Replica
+        from dogbreed.serving.ray.replica import Replica
 
         self._replica: Replica = Replica(folder, settings)
 

@@ -43,7 +43,7 @@ HERE = Path(__file__).resolve().parent
 if (HERE / "code").is_dir():
     sys.path.insert(0, str(HERE / "code"))
 
-from dogbreed.serving.ray_app import build  # noqa: E402
+from dogbreed.serving.ray.app import build  # noqa: E402
 
 app = build(HERE)
 '''

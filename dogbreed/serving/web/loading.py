@@ -12,12 +12,12 @@ import torch
 
 from dogbreed.machine import num_cpus
 from dogbreed.model_folder import find_model_folder
-from dogbreed.serving.app import Endpoint, File
-from dogbreed.serving.batching import Batcher
-from dogbreed.serving.connections import Doorman
-from dogbreed.serving.monitoring import AccessLog, Monitor
 from dogbreed.serving.predictor import Predictor
-from dogbreed.serving.settings import Bounds, Pace, Wishes
+from dogbreed.serving.web.app import Endpoint, File
+from dogbreed.serving.web.batching import Batcher
+from dogbreed.serving.web.connections import Doorman
+from dogbreed.serving.web.monitoring import AccessLog, Monitor
+from dogbreed.serving.web.settings import Bounds, Pace, Wishes
 
 _PAGE_TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 
@@ -94,7 +94,7 @@ def choose_pace(wishes: Wishes, *, is_gpu: bool) -> Pace:
 
 def page_files() -> dict[str, File]:
     """Read the page: its files by path, ``index.html`` as ``/``."""
-    folder = resources.files("dogbreed.serving") / "page"
+    folder = resources.files("dogbreed.serving.web") / "page"
     if not folder.is_dir():
         return {}
     files = {}

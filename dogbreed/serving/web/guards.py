@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from dogbreed.serving.errors import RequestError
-from dogbreed.serving.settings import Bounds
+from dogbreed.serving.web.settings import Bounds
 
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Headers = Mapping[bytes, bytes]

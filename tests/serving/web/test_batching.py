@@ -9,13 +9,13 @@ import pytest
 import torch
 from PIL import Image
 
-from dogbreed.serving.batching import MAX_FAILURES, Batcher
 from dogbreed.serving.errors import RequestError
 from dogbreed.serving.limits import Limits
-from dogbreed.serving.monitoring import Monitor
 from dogbreed.serving.predictor import Predictor
-from dogbreed.serving.settings import Pace
-from dogbreed.serving.tickets import FairQueue
+from dogbreed.serving.web.batching import MAX_FAILURES, Batcher
+from dogbreed.serving.web.monitoring import Monitor
+from dogbreed.serving.web.settings import Pace
+from dogbreed.serving.web.tickets import FairQueue
 
 
 class Watched:

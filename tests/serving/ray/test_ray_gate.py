@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from dogbreed.serving.ray_replica import Gate
+from dogbreed.serving.ray.replica import Gate
 
 
 async def settle():

@@ -19,10 +19,10 @@ from dogbreed.serving.answers import Answer
 from dogbreed.serving.computing import Predicts, failure, predict_each
 from dogbreed.serving.errors import RequestError
 from dogbreed.serving.limits import Limits
-from dogbreed.serving.monitoring import Monitor
 from dogbreed.serving.requests import Request, read_request
-from dogbreed.serving.settings import Pace
-from dogbreed.serving.tickets import FairQueue, Ready, Ticket
+from dogbreed.serving.web.monitoring import Monitor
+from dogbreed.serving.web.settings import Pace
+from dogbreed.serving.web.tickets import FairQueue, Ready, Ticket
 
 # So many batches in a row of which nothing could be computed, and the server calls itself ill.
 MAX_FAILURES = 3

@@ -9,8 +9,8 @@ import yaml
 
 from dogbreed import UserError
 from dogbreed.machine import num_cpus
-from dogbreed.serving.ray_files import ray_files
-from dogbreed.serving.ray_settings import RaySettings, count_gpus, model_place, read_settings, with_user_config
+from dogbreed.serving.ray.files import ray_files
+from dogbreed.serving.ray.settings import RaySettings, count_gpus, model_place, read_settings, with_user_config
 
 NO_GPU = {"CUDA_VISIBLE_DEVICES": ""}
 
@@ -27,9 +27,9 @@ def test_config_names_the_application():
 
 def test_application_finds_the_code_beside_it(tmp_path):
     """Also where only the archive's root is on the path, as in the container's first releases."""
-    package = tmp_path / "code" / "dogbreed" / "serving"
+    package = tmp_path / "code" / "dogbreed" / "serving" / "ray"
     package.mkdir(parents=True)
-    (package / "ray_app.py").write_text("def build(folder): return f'built {folder}'\n")
+    (package / "app.py").write_text("def build(folder): return f'built {folder}'\n")
     (tmp_path / "dogbreed_app.py").write_text(ray_files()["dogbreed_app.py"])
     command = [sys.executable, "-S", "-c", "import dogbreed_app; print(dogbreed_app.app)"]
     done = subprocess.run(command, cwd=tmp_path, env={"PYTHONPATH": str(tmp_path)}, capture_output=True, text=True)
@@ -113,7 +113,7 @@ def test_place_of_the_model():
 
 
 def test_without_ray_there_is_a_sentence():
-    from dogbreed.serving.ray_app import build
+    from dogbreed.serving.ray.app import build
 
     with pytest.raises(UserError, match=r"Ray Serve cannot be imported .*: pip install 'ray\[serve\]'\."):
         build("/nowhere")

@@ -14,14 +14,14 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from dogbreed.serving.answers import choose_type, write_answers, write_error
-from dogbreed.serving.batching import Batcher
 from dogbreed.serving.computing import failure
 from dogbreed.serving.errors import RequestError
-from dogbreed.serving.guards import SECURITY_HEADERS, Bodies, ClientGoneError, check_sender, discard, has_body
-from dogbreed.serving.monitoring import CONTENT_TYPE, AccessLog, Monitor
 from dogbreed.serving.requests import read_custom_attributes
-from dogbreed.serving.settings import Bounds
-from dogbreed.serving.tickets import Ticket
+from dogbreed.serving.web.batching import Batcher
+from dogbreed.serving.web.guards import SECURITY_HEADERS, Bodies, ClientGoneError, check_sender, discard, has_body
+from dogbreed.serving.web.monitoring import CONTENT_TYPE, AccessLog, Monitor
+from dogbreed.serving.web.settings import Bounds
+from dogbreed.serving.web.tickets import Ticket
 
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 _ATTRIBUTES = b"x-amzn-sagemaker-custom-attributes"

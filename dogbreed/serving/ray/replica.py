@@ -25,7 +25,7 @@ from dogbreed.serving.errors import RequestError
 from dogbreed.serving.limits import Limits
 from dogbreed.serving.pictures import View
 from dogbreed.serving.predictor import Predictor
-from dogbreed.serving.ray_settings import RaySettings, with_user_config
+from dogbreed.serving.ray.settings import RaySettings, with_user_config
 from dogbreed.serving.requests import Request, read_custom_attributes, read_request
 
 T = TypeVar("T")

@@ -13,12 +13,12 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import TYPE_CHECKING
 
-from dogbreed.serving.front import Front
-from dogbreed.serving.settings import Bounds, Wishes
+from dogbreed.serving.web.front import Front
+from dogbreed.serving.web.settings import Bounds, Wishes
 
 if TYPE_CHECKING:
-    from dogbreed.serving.connections import Doorman
-    from dogbreed.serving.loading import Loaded
+    from dogbreed.serving.web.connections import Doorman
+    from dogbreed.serving.web.loading import Loaded
 
 _Place = tuple[asyncio.AbstractEventLoop, "Doorman", Callable[[], None]]
 _JOIN_S = 2.0
@@ -51,7 +51,7 @@ class Loader:
 
     def _run(self) -> None:
         try:
-            from dogbreed.serving import loading  # torch: the longest part
+            from dogbreed.serving.web import loading  # torch: the longest part
         except BaseException as error:  # noqa: BLE001 -- raised again in the main thread
             self.error = error
         loop, doorman, on_end = self._place.result()
@@ -69,7 +69,7 @@ def run_server(
     """Serve until a signal comes; what has begun then is finished.
 
     Args:
-        listener: Of `dogbreed.serving.listening.listen`.
+        listener: Of `dogbreed.serving.web.listening.listen`.
         wishes: Of the command line.
         bounds: What clients may take.
         say: Prints a line.
@@ -79,7 +79,7 @@ def run_server(
         Whether all threads have ended.
 
     Raises:
-        UserError: as `dogbreed.serving.loading.load`.
+        UserError: as `dogbreed.serving.web.loading.load`.
     """
     loader = Loader(wishes, bounds)
     has_ended = False
@@ -95,7 +95,7 @@ def run_server(
 async def _serve(
     listener: socket.socket, loader: Loader, bounds: Bounds, say: Callable[[str], None], started: float
 ) -> None:
-    from dogbreed.serving.server import Server  # while torch is on its way
+    from dogbreed.serving.web.server import Server  # while torch is on its way
 
     front = Front()
     server = Server(front, bounds, front.end)
