@@ -37,8 +37,8 @@ lint: .venv/.dev ## style, types, directions of imports
 bench: .venv/.dev ## speed and accuracy against peers, into benchmarks/results/
 	$(BIN)/python -m benchmarks
 
-docs: .venv/.dev ## the library's reference as pages in site/
-	$(BIN)/python docs/reference.py site
+docs: .venv/.dev ## the documentation as a site in site/; a link that leads nowhere fails it
+	$(BIN)/python -m docs site
 
 clean: ## remove what can be made again (.venv, caches, site); runs/ stays
 	rm -rf .venv site build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

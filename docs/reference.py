@@ -1,25 +1,30 @@
-"""Write the library's reference as pages: ``python docs/reference.py FOLDER``."""
+"""The library's reference: which names and modules are shown; Sphinx reads their docstrings."""
 
-import sys
-from pathlib import Path
-
-import pdoc
+from __future__ import annotations
 
 import dogbreed
 
-# What users import is loaded on first use; pdoc shows only what is loaded.
-PUBLIC = sorted({getattr(dogbreed, name).__module__ for name in dogbreed.__all__})
+_BEGINNING = """\
+# Library
+
+What scripts of your own import. `from dogbreed import …` has all of the first part; a name is loaded on first use.
+The command line has its own help, `python -m dogbreed.train --help`.
+"""
 # What rules of one's own are made of.
-RULES = ("dogbreed.diagnosis.rule", "dogbreed.diagnosis.observations", "dogbreed.diagnosis.rules")
+_RULES = ("dogbreed.diagnosis.rule", "dogbreed.diagnosis.observations", "dogbreed.diagnosis.rules")
 
 
-def main() -> None:
-    """Write one page for the package and one for each module that public names and rules come from."""
-    folder = Path(sys.argv[1])
-    pdoc.render.configure(docformat="google")
-    pdoc.pdoc("dogbreed", *PUBLIC, *RULES, output_directory=folder)
-    sys.stdout.write(f"open {folder / 'index.html'}\n")
-
-
-if __name__ == "__main__":
-    main()
+def page() -> str:
+    """Write the page's source."""
+    parts = [_BEGINNING, "## Public names\n"]
+    for name in dogbreed.__all__:
+        home = dogbreed._HOMES[name]  # noqa: SLF001
+        kind = "autofunction" if name.islower() else "autoclass"
+        kind = "autoexception" if name.endswith("Error") else kind
+        options = "" if kind == "autofunction" else ":members:\n"
+        parts.append(f"### {name}\n\n```{{eval-rst}}\n.. {kind}:: {home}.{name}\n   {options}```\n")
+    parts.append("## Rules of your own\n\nHow one is written: [](rule.md).\n")
+    for module in _RULES:
+        options = ":members:\n   :imported-members:\n" if module.endswith(".rules") else ":members:\n"
+        parts.append(f"### {module}\n\n```{{eval-rst}}\n.. automodule:: {module}\n   {options}```\n")
+    return "\n".join(parts)

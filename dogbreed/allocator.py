@@ -12,6 +12,10 @@ _TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX = -1, -2, -4
 _KEEPING = {_MMAP_MAX: 0, _TRIM_THRESHOLD: -1, _TOP_PAD: 64 * 1024 * 1024}
 _DEFAULTS = {_MMAP_MAX: 65_536, _TRIM_THRESHOLD: 128 * 1024, _TOP_PAD: 128 * 1024}
 
+# M_MMAP_THRESHOLD, as large as glibc allows, and M_ARENA_MAX: heaps of other threads than the main one return what
+# they are given above 32 MB in any case.
+_SERVING = {-3: 32 * 1024 * 1024, _TRIM_THRESHOLD: 256 * 1024 * 1024, -8: 1}
+
 _depth = 0
 
 
@@ -37,6 +41,17 @@ def keeping_freed_memory() -> Iterator[None]:
         if not _depth:  # features are computed while the fit that asks for them keeps, too
             _set(libc, _DEFAULTS)
             libc.malloc_trim(0)
+
+
+def keep_some_freed_memory() -> None:
+    """From now on keep what is freed for the next allocation, up to 256 MB; what is larger than 32 MB is returned.
+
+    For a process that answers for years: a network's activations come without page faults, and a huge picture leaves
+    nothing behind. Does nothing where `keeping_freed_memory` does nothing.
+    """
+    libc = _glibc()
+    if libc is not None:
+        _set(libc, _SERVING)
 
 
 def _glibc() -> ctypes.CDLL | None:

@@ -31,7 +31,7 @@ SEARCH_WORKER = "DOGBREED_SEARCH_WORKER"
 
 # Values of these keys are file names, which may hold what Hydra's grammar gives a meaning to.
 _PATH_KEYS = re.compile(
-    r"(?:\+{0,2})(?:[\w.]*\.)?(?:root|cache|manifest|weights|folder|run|data_root|checkpoint_dir|resume|from_sweep)"
+    r"(?:\+{0,2})(?:[\w.]*\.)?(?:root|cache|manifest|weights|folder|run|source|data_root|checkpoint_dir|resume|from_sweep)"
 )
 
 

@@ -12,7 +12,6 @@ No pickle, no Lightning, no training code is needed to load it.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 from collections.abc import Mapping
@@ -27,15 +26,30 @@ from torch import nn
 
 from dogbreed.data.decode import decode_image
 from dogbreed.data.preprocess import Preprocessing
-from dogbreed.errors import UserError, shorten
+from dogbreed.errors import UserError
 from dogbreed.files import replacing_folder, write_json, write_text
 from dogbreed.loaded_model import LoadedModel
 from dogbreed.machine import source_revision, versions
+from dogbreed.model_description import (
+    EXAMPLE_TOLERANCE,
+    FORMAT_VERSION,
+    check_sha256,
+    find_model_folder,
+    read_description,
+    sha256_of,
+)
 from dogbreed.nets.backbone import build_net
 from dogbreed.nets.familiarity import UNLIKE_BELOW, Familiarity
 
-FORMAT_VERSION = 1
-EXAMPLE_TOLERANCE = 1e-3  # other machines round convolutions differently
+__all__ = [
+    "EXAMPLE_TOLERANCE",
+    "FORMAT_VERSION",
+    "Trained",
+    "find_model_folder",
+    "load_model",
+    "save_model",
+    "verify_model",
+]
 
 
 class Trained(Protocol):
@@ -93,7 +107,7 @@ def save_model(
             "calibration_temperature": temperature,
             "familiarity": _write_familiarity(unfinished, familiarity) if familiarity else None,
             "metrics": dict(metrics or {}),
-            "weights_sha256": _sha256(unfinished / "model.safetensors"),
+            "weights_sha256": sha256_of(unfinished / "model.safetensors"),
             "versions": versions(),
             "source_revision": source_revision(),
         }
@@ -118,9 +132,9 @@ def load_model(folder: str | Path, device: str | torch.device = "cpu") -> Loaded
         UserError: no model folder, a newer format, damaged or foreign weights.
     """
     folder = find_model_folder(folder)
-    info = _read_description(folder)
+    info = read_description(folder)
     weights = folder / "model.safetensors"
-    _check_sha256(weights, info["weights_sha256"])
+    check_sha256(weights, info["weights_sha256"])
     preprocessing = Preprocessing(**info["preprocessing"])
     net = build_net(
         info["architecture"],
@@ -145,27 +159,6 @@ def load_model(folder: str | Path, device: str | torch.device = "cpu") -> Loaded
         metrics=info["metrics"],
         info=info,
     )
-
-
-def find_model_folder(folder: str | Path) -> Path:
-    """Return the model folder that a path means: itself, or ``model/`` inside a run folder.
-
-    Raises:
-        UserError: there is none, and why.
-    """
-    folder = Path(folder).expanduser()
-    for candidate in (folder, folder / "model"):
-        if (candidate / "model.json").is_file():
-            return candidate
-    if not folder.is_dir():
-        msg = f"{folder} does not exist: give a run folder or a model folder."
-    elif (folder / ".hydra").is_dir():
-        msg = f"{folder} holds no model yet: its run has not finished."
-    elif runs := sorted(path.name for path in folder.iterdir() if (path / "model" / "model.json").is_file()):
-        msg = f"{folder} holds several runs ({shorten(runs, 3)}): give one of them."
-    else:
-        msg = f"{folder} is neither a run folder nor a model folder (no model.json in it)."
-    raise UserError(msg)
 
 
 def verify_model(folder: str | Path) -> float:
@@ -209,7 +202,7 @@ def _write_familiarity(folder: Path, familiarity: Familiarity) -> dict[str, Any]
     save_file({"references": familiarity.references_ND, "held_out": familiarity.similarities_M}, file)
     return {
         "file": file.name,
-        "sha256": _sha256(file),
+        "sha256": sha256_of(file),
         "num_references": len(familiarity.references_ND),
         "num_held_out": len(familiarity.similarities_M),
         "unlike_below": UNLIKE_BELOW,
@@ -220,39 +213,6 @@ def _read_familiarity(folder: Path, described: Mapping[str, Any] | None) -> Fami
     if not described:
         return None
     file = folder / described["file"]
-    _check_sha256(file, described["sha256"])
+    check_sha256(file, described["sha256"])
     tensors = load_file(file)
     return Familiarity(tensors["references"], tensors["held_out"])
-
-
-def _read_description(folder: Path) -> dict[str, Any]:
-    file = folder / "model.json"
-    try:
-        info = json.loads(file.read_text(encoding="utf-8"))
-        version = int(info["format_version"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        msg = f"{file} is damaged ({error}): copy the model folder again."
-        raise UserError(msg) from error
-    if version > FORMAT_VERSION:
-        msg = f"{file} has format version {version}, this dogbreed reads up to {FORMAT_VERSION}: update dogbreed."
-        raise UserError(msg)
-    missing = {"architecture", "class_names", "preprocessing", "weights_sha256"} - set(info)
-    if missing:
-        msg = f"{file} lacks {', '.join(sorted(missing))}: copy the model folder again."
-        raise UserError(msg)
-    return {"calibration_temperature": 1.0, "familiarity": None, "metrics": {}, **info}
-
-
-def _check_sha256(file: Path, expected: str) -> None:
-    if _sha256(file) != expected:
-        msg = f"{file} is not the file that model.json describes (its checksum differs): copy the model folder again."
-        raise UserError(msg)
-
-
-def _sha256(file: Path) -> str:
-    try:
-        with file.open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
-    except OSError as error:
-        msg = f"{file} cannot be read ({error.strerror}): copy the model folder again."
-        raise UserError(msg) from error

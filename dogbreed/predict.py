@@ -45,7 +45,7 @@ def predict(argv: Sequence[str]) -> int:
         if number < 1:
             msg = f"{option} {number} must be at least 1."
             raise UserError(msg)
-    files = list(_list_pictures(args.pictures))
+    files = list(list_pictures(args.pictures))
     if not files:
         msg = f"No files in {', '.join(args.pictures)}."
         raise UserError(msg)
@@ -63,7 +63,7 @@ def predict(argv: Sequence[str]) -> int:
         if not args.json:
             with tqdm.external_write_mode():
                 for answer in answers[start:]:
-                    _print_answer(answer)
+                    print_answer(answer)
     if args.json:
         json.dump(answers, sys.stdout, indent=2, ensure_ascii=False)
         sys.stdout.write("\n")
@@ -85,7 +85,12 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def _list_pictures(paths: Sequence[str]) -> Iterator[Path]:
+def list_pictures(paths: Sequence[str]) -> Iterator[Path]:
+    """List pictures, and what is in folders, to the bottom; hidden files are left out.
+
+    Raises:
+        UserError: a path does not exist.
+    """
     for name in paths:
         path = Path(name).expanduser()
         if path.is_dir():
@@ -125,7 +130,12 @@ def _answer(model: LoadedModel, files: Sequence[Path], top_k: int) -> list[dict[
     ]
 
 
-def _print_answer(answer: dict[str, Any]) -> None:
+def print_answer(answer: dict[str, Any]) -> None:
+    """Print one answer on a line; the reason of one that could not be had goes to standard error.
+
+    Args:
+        answer: As ``--json`` prints it.
+    """
     if "error" in answer:
         sys.stderr.write(f"Error: {answer['file']}: {answer['error']}.\n")
         return

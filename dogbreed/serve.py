@@ -71,10 +71,10 @@ def serve(argv: Sequence[str]) -> int:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     # A thread that has computed a layer waits so long for Python while others use it.
     sys.setswitchinterval(SWITCH_S)
-    from dogbreed.serving.guards import is_loopback
-    from dogbreed.serving.listening import listen
-    from dogbreed.serving.running import run_server
-    from dogbreed.serving.settings import Bounds, Wishes
+    from dogbreed.serving.web.guards import is_loopback
+    from dogbreed.serving.web.listening import listen
+    from dogbreed.serving.web.running import run_server
+    from dogbreed.serving.web.settings import Bounds, Wishes
 
     listener = listen(args.host, args.port)
     name = f"[{args.host}]" if ":" in args.host else args.host

@@ -37,7 +37,7 @@ _LAUNCH_PARTS = ("__init__.py", "container/", "overrides.py")
 _PLUGINS = ("dogbreed_optuna",)
 _OWN_NAMES = ("dogbreed", "conf", "launch", "hydra_plugins", "sm_entry.py", "requirements.txt", "bundle.json")
 # 1980-01-01: what came before, zip files cannot hold and tools complain of.
-_TIME_S = 315_532_800
+TIME_S = 315_532_800
 
 _ENTRY = '''"""What SageMaker's training toolkit starts; everything is in launch.container."""
 
@@ -185,7 +185,7 @@ def _pack(contents: Mapping[str, bytes]) -> bytes:
         for name, content in sorted(contents.items()):
             member = tarfile.TarInfo(name)
             member.size = len(content)
-            member.mtime = _TIME_S
+            member.mtime = TIME_S
             member.mode = 0o644
             archive.addfile(member, io.BytesIO(content))
     return buffer.getvalue()

@@ -84,6 +84,8 @@ def bucket_of(description: Mapping[str, Any]) -> str:
 
 def output_of(description: Mapping[str, Any]) -> str:
     """Return where a job, or those of a tuning job, write to."""
+    if "TransformOutput" in description:
+        return str(description["TransformOutput"]["S3OutputPath"])
     return str((description.get("TrainingJobDefinition") or description)["OutputDataConfig"]["S3OutputPath"])
 
 

@@ -128,7 +128,7 @@ def _watch(following: Following) -> JobState:
     last_news = time.monotonic()
     while True:
         # The state first: what is printed before the end is then in the log that is read after it.
-        state = _patiently(partial(following.service.describe, name))
+        state = patiently(partial(following.service.describe, name))
         with uninterrupted():
             if (state.status, state.phase) != shown:
                 _say_phase(state)
@@ -148,7 +148,7 @@ def _show_log(following: Following) -> int:
     with_host = num_machines(following.record.request) > 1
     for _ in range(MAX_PAGES):
         before = following.record.position
-        lines, position = _patiently(partial(following.service.read_log, following.record.job_name, before))
+        lines, position = patiently(partial(following.service.read_log, following.record.job_name, before))
         # Ctrl-C waits until what is printed is remembered.
         with uninterrupted():
             print_lines(lines, with_host=with_host)
@@ -173,11 +173,17 @@ def print_lines(lines: Iterable[LogLine], *, with_host: bool) -> None:
 
 def num_machines(request: Mapping[str, Any]) -> int:
     """Return how many machines a request asks for; 1 where it does not say."""
-    return int((request.get("ResourceConfig") or {}).get("InstanceCount") or 1)
+    resources = request.get("ResourceConfig") or request.get("TransformResources") or {}
+    return int(resources.get("InstanceCount") or 1)
 
 
-def _patiently(ask: Callable[[], T]) -> T:
-    """Ask until there is an answer; say once that there is none, and once that there is again."""
+def patiently(ask: Callable[[], T], what: str = "The job") -> T:
+    """Ask until there is an answer; say once that there is none, and once that there is again.
+
+    Args:
+        ask: Asks; raises `TransientError` for what passes by itself.
+        what: Goes on meanwhile.
+    """
     wait_s = FIRST_WAIT_S
     is_told = False
     while True:
@@ -185,7 +191,7 @@ def _patiently(ask: Callable[[], T]) -> T:
             answer = ask()
         except TransientError as error:
             if not is_told:
-                say(f"{error} The job goes on; so does this when AWS answers again …")
+                say(f"{error} {what} goes on; so does this when AWS answers again …")
                 is_told = True
             time.sleep(wait_s * random.uniform(0.5, 1.0))
             wait_s = min(MOST_WAIT_S, 2 * wait_s)

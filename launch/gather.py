@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypedDict
 from dogbreed import __version__
 from dogbreed.errors import UserError
 from launch.facts import BundleFacts, Facts
-from launch.pricing import PriceTable, cached_prices, parse_price_list
+from launch.pricing import TRAINING, PriceTable, cached_prices, parse_price_list
 from launch.settings import LaunchSettings
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def facts_here(settings: LaunchSettings, bundle: BundleFacts) -> Facts:
     """
     region = settings.region or os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
     settings = replace(settings, region=region)
-    facts = Facts.without_aws(settings, bundle=bundle, prices=_known_prices(settings), **_stamp())
+    facts = Facts.without_aws(settings, bundle=bundle, prices=known_prices(settings), **_stamp())
     if not region or settings.is_local or settings.image != "auto":
         return facts
     try:
@@ -75,7 +75,7 @@ def facts_of_account(aws: Aws, settings: LaunchSettings, bundle: BundleFacts, sa
         image=_image(settings, aws.region) if settings.image == "auto" else settings.image,
         rule_image=rule_image(aws.region) if settings.debugger is not None else "",
         bundle=bundle,
-        prices=_asked_prices(aws, settings, say),
+        prices=asked_prices(aws, settings, str(settings.instance_type), say),
         **_stamp(),
     )
 
@@ -90,24 +90,34 @@ def _image(settings: LaunchSettings, region: str) -> str:
     return training_image(settings.image_version, region, str(settings.instance_type))
 
 
-def _known_prices(settings: LaunchSettings) -> PriceTable | None:
+def known_prices(settings: LaunchSettings) -> PriceTable | None:
     """Return the user's table, or what AWS said before."""
     if settings.prices:
         return PriceTable.read(Path(settings.prices).expanduser())
     return PriceTable.read(cached_prices()) if cached_prices().is_file() else None
 
 
-def _asked_prices(aws: Aws, settings: LaunchSettings, say: Callable[[str], None]) -> PriceTable | None:
-    """Return the user's table, or AWS's: what it said within the last month, or says now."""
-    known, today, instance = _known_prices(settings), datetime.now(UTC).date(), str(settings.instance_type)
+def asked_prices(
+    aws: Aws, settings: LaunchSettings, instance: str, say: Callable[[str], None], use: str = TRAINING
+) -> PriceTable | None:
+    """Return the user's table, or AWS's: what it said within the last month, or says now.
+
+    Args:
+        aws: The account.
+        settings: Names the user's table, if there is one.
+        instance: Whose price is wanted.
+        say: Told why it is unknown.
+        use: What the machine is for.
+    """
+    known, today = known_prices(settings), datetime.now(UTC).date()
     if settings.prices:
         return known
-    if known and _is_fresh(known, today) and known.hourly_usd(aws.region, instance) is not None:
+    if known and _is_fresh(known, today) and known.hourly_usd(aws.region, instance, use) is not None:
         return known
-    from launch.aws.prices import training_products
+    from launch.aws.prices import products_of
 
     try:
-        found = parse_price_list(training_products(aws, instance), fetched=today)
+        found = parse_price_list(products_of(aws, instance, use), fetched=today, use=use)
     except UserError as error:
         say(f"The price of {instance} is unknown: {error}")
         return known

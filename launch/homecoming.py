@@ -6,7 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from launch.fetch import Fetched, bucket_of, fetch
+from dogbreed.errors import UserError
+from launch.fetch import Fetched, bucket_of, fetch, output_of
 from launch.protocols import JobService, JobState
 from launch.record import LaunchRecord
 
@@ -17,8 +18,11 @@ if TYPE_CHECKING:
 def service_of(aws: Aws, record: LaunchRecord) -> JobService:
     """Return where a job of its kind runs."""
     from launch.aws.training_jobs import TrainingJobs
+    from launch.aws.transform_jobs import TransformJobs
     from launch.aws.tuning_jobs import TuningJobs
 
+    if record.is_transform:
+        return TransformJobs(aws)
     return TuningJobs(aws) if record.is_tuning else TrainingJobs(aws)
 
 
@@ -48,6 +52,9 @@ def bring_home(
     """
     from launch.aws.storage import S3Store
 
+    if record.is_transform:
+        msg = f"{state.name} is a transform job: its answers lie below {output_of(state.description)}."
+        raise UserError(msg)
     store = S3Store(aws, bucket_of(state.description))
     if not record.is_tuning:
         return fetch(store, state.description, folder, say)

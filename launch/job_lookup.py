@@ -130,12 +130,13 @@ class Lookup:
     def _in_aws(self, name: str) -> Job:
         from launch.aws.jobs import UnknownJobError
         from launch.aws.training_jobs import TrainingJobs
+        from launch.aws.transform_jobs import TransformJobs
         from launch.aws.tuning_jobs import TuningJobs
 
         aws = self.connect()
         unknown: UnknownJobError | None = None
-        kinds: list[JobService] = [TrainingJobs(aws), TuningJobs(aws)]
-        for service in kinds if len(name) <= MAX_TUNING_NAME else kinds[:1]:
+        kinds: list[JobService] = [TrainingJobs(aws), TransformJobs(aws), TuningJobs(aws)]
+        for service in kinds if len(name) <= MAX_TUNING_NAME else kinds[:2]:
             try:
                 state = service.describe(name)
             except UnknownJobError as error:
@@ -164,5 +165,9 @@ def _request_of(state: JobState) -> dict[str, object]:
         "StoppingCondition",
         "CheckpointConfig",
         "EnableManagedSpotTraining",
+        "TransformJobName",
+        "TransformInput",
+        "TransformOutput",
+        "TransformResources",
     )
     return {key: state.description[key] for key in kept if key in state.description}

@@ -74,7 +74,7 @@ def describe_job(job: Job) -> str:
     state = job.service.describe(job.record.job_name)
     job.keep(state)
     definition = state.description.get("TrainingJobDefinition") or state.description
-    resources = definition.get("ResourceConfig") or {}
+    resources = definition.get("ResourceConfig") or definition.get("TransformResources") or {}
     spot = ", spot" if definition.get("EnableManagedSpotTraining") else ""
     name, value = _objective(state)
     bound, most = cost_bound(state, job.record), job.record.most_usd
@@ -182,4 +182,5 @@ def _objective(state: JobState) -> tuple[str, float | None]:
 def _console(job: Job) -> str:
     host = "console.amazonaws.cn" if job.aws.region.startswith("cn-") else "console.aws.amazon.com"
     place = f"{job.aws.region}.{host}/sagemaker/home?region={job.aws.region}"
-    return f"https://{place}#/{'hyper-tuning-jobs' if job.record.is_tuning else 'jobs'}/{job.record.job_name}"
+    page = "hyper-tuning-jobs" if job.record.is_tuning else "transform-jobs" if job.record.is_transform else "jobs"
+    return f"https://{place}#/{page}/{job.record.job_name}"

@@ -92,12 +92,13 @@ LIMITS = (
 )
 
 
-def check(request: Mapping[str, Any], limits: Sequence[Limit] = LIMITS) -> None:
+def check(request: Mapping[str, Any], limits: Sequence[Limit] = LIMITS, what: str = "job") -> None:
     """Refuse a request that the API would refuse for its form.
 
     Args:
         request: By the API's names.
         limits: Of its action; CreateTrainingJob's.
+        what: Is asked for, in sentences.
 
     Raises:
         UserError: names the place in the request, what is wrong with it and what to change.
@@ -106,7 +107,7 @@ def check(request: Mapping[str, Any], limits: Sequence[Limit] = LIMITS) -> None:
         for place, value in _find(request, limit.path.split("."), ""):
             problem = _problem(value, limit)
             if problem:
-                msg = f"The job's {place} {problem}"
+                msg = f"The {what}'s {place} {problem}"
                 raise UserError(f"{msg}: {limit.remedy}." if limit.remedy else f"{msg}.")
 
 

@@ -121,11 +121,12 @@ def _table() -> dict[str, Machine]:
 MACHINES = _table()
 
 
-def find_machine(instance_type: str) -> Machine | None:
+def find_machine(instance_type: str, key: str = "launch.instance_type") -> Machine | None:
     """Look an instance type up.
 
     Args:
         instance_type: ``ml.g5.xlarge``.
+        key: That it was given by.
 
     Returns:
         What is known of it; None for one that is not in the table and may be all the same: AWS adds new ones.
@@ -137,15 +138,13 @@ def find_machine(instance_type: str) -> Machine | None:
     if found:
         return found
     if not _FORM.fullmatch(instance_type):
-        msg = (
-            f"launch.instance_type={instance_type} is no instance type of SageMaker's. {_guess(instance_type)}".strip()
-        )
+        msg = f"{key}={instance_type} is no instance type of SageMaker's. {_guess(instance_type)}"
         raise UserError(msg.strip())
     family, _, size = instance_type.removeprefix("ml.").partition(".")
     known_sizes = [name for name in MACHINES if name.startswith(f"ml.{family}.")]
     # A family that is known comes in sizes that are known, and no size but `xlarge` is spelt like it.
     if known_sizes or not re.fullmatch(r"(?:\d+x)?(?:nano|micro|small|medium|large)|(?:\d*)xlarge|metal", size):
-        msg = f"launch.instance_type={instance_type} does not exist. {_guess(instance_type)}".strip()
+        msg = f"{key}={instance_type} does not exist. {_guess(instance_type)}".strip()
         raise UserError(msg)
     return None
 

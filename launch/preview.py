@@ -22,18 +22,18 @@ def preview(plan: Plan) -> str:
         Sections of text, the request as JSON.
     """
     sections = [
-        _section(f"request ({plan.action})", [json.dumps(plan.request, indent=2, ensure_ascii=False)]),
-        _section("code", list(_code(plan))),
-        _section("uploads", list(_uploads(plan))),
-        _section("overrides in the job", [f"  {override}" for override in plan.overrides] or ["  none"]),
+        section(f"request ({plan.action})", [json.dumps(plan.request, indent=2, ensure_ascii=False)]),
+        section("code", list(_code(plan))),
+        section("uploads", list(_uploads(plan))),
+        section("overrides in the job", [f"  {override}" for override in plan.overrides] or ["  none"]),
     ]
     if not plan.settings.is_local:
-        sections.append(_section("cost", [f"  {plan.cost.describe()}"]))
+        sections.append(section("cost", [f"  {plan.cost.describe()}"]))
     if plan.notes:
-        sections.append(_section("notes", [f"  {note}" for note in plan.notes]))
+        sections.append(section("notes", [f"  {note}" for note in plan.notes]))
     placeholders = list(_placeholders(plan))
     if placeholders:
-        sections.append(_section("placeholders, to be filled in from", placeholders))
+        sections.append(section("placeholders, to be filled in from", placeholders))
     return "\n\n".join([*sections, "Dry run: nothing was sent."])
 
 
@@ -54,7 +54,8 @@ def size_text(num_bytes: int) -> str:
     return f"{size:.3g} {unit}" if size < 1000 else f"{size:.0f} {unit}"
 
 
-def _section(title: str, lines: list[str]) -> str:
+def section(title: str, lines: list[str]) -> str:
+    """Put lines below a title."""
     return "\n".join([f"-- {title}", *lines])
 
 

@@ -24,6 +24,9 @@ HOUR_S = 3600
 # A job that has reached its limit gets SIGTERM, and 120 s to end:
 # https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_StoppingCondition.html
 STOPPING_S = 120
+# What a machine is used for; each use has a price of its own.
+TRAINING, HOSTING, TRANSFORM = "Training", "Hosting", "BatchTransform"
+AWS_LIST = "AWS Price List"
 NOT_IN_IT = "not in it: the upload of results once the time is up, disks, S3, logs, taxes"
 
 
@@ -32,7 +35,7 @@ class PriceTable:
     """US dollars for an hour of one instance.
 
     Args:
-        prices: Region to instance type to price.
+        prices: Region to instance type to price; ``Hosting:ml.m5.large`` for another use than training.
         dated: The day on which they were had; None for a table that does not say.
         source: Where they are from, in words.
     """
@@ -41,9 +44,21 @@ class PriceTable:
     dated: date | None = None
     source: str = ""
 
-    def hourly_usd(self, region: str, instance_type: str) -> float | None:
-        """Return the price of an hour; None where it is unknown."""
-        return self.prices.get(region, {}).get(instance_type)
+    def hourly_usd(self, region: str, instance_type: str, use: str = TRAINING) -> float | None:
+        """Return the price of an hour; None where it is unknown.
+
+        Args:
+            region: AWS region.
+            instance_type: ``ml.g5.xlarge``.
+            use: ``Training``, ``Hosting`` or ``BatchTransform``. A table of the user's may say one price for all.
+        """
+        row = self.prices.get(region, {})
+        own = row.get(price_key(instance_type, use))
+        return row.get(instance_type) if own is None and self.source != AWS_LIST else own
+
+    def origin(self) -> str:
+        """Say where its prices are from."""
+        return f"{self.source or 'a table'}{f' of {self.dated}' if self.dated else ', without a date'}"
 
     def merged(self, newer: PriceTable) -> PriceTable:
         """Return both, the newer one's prices where both have one."""
@@ -108,28 +123,40 @@ def _day(path: Path, value: object) -> date | None:
         raise UserError(msg) from error
 
 
-def parse_price_list(products: Iterable[str | Mapping[str, Any]], *, fetched: date) -> PriceTable:
+def price_key(instance_type: str, use: str) -> str:
+    """Return how a table names the price of a machine for a use.
+
+    Example:
+        >>> price_key("ml.m5.large", TRAINING), price_key("ml.m5.large", HOSTING)
+        ('ml.m5.large', 'Hosting:ml.m5.large')
+    """
+    return instance_type if use == TRAINING else f"{use}:{instance_type}"
+
+
+def parse_price_list(products: Iterable[str | Mapping[str, Any]], *, fetched: date, use: str = TRAINING) -> PriceTable:
     """Read what GetProducts answers.
 
     Args:
         products: Items of its ``PriceList``: JSON texts, or what they hold.
         fetched: Today.
+        use: What the machines are for.
 
     Returns:
-        On-demand prices of training instances; where an instance has several, the highest, since a bound is wanted.
+        On-demand prices of instances for it; where an instance has several, the highest, since a bound is wanted.
         Anything else in the answer is passed over.
     """
     prices: dict[str, dict[str, float]] = {}
     for item in products:
         product = json.loads(item) if isinstance(item, str) else item
         attributes = product.get("product", {}).get("attributes", {})
-        instance = attributes.get("instanceName") or attributes.get("instanceType", "").removesuffix("-Training")
-        if attributes.get("component") != "Training" or not instance.startswith("ml."):
+        instance = attributes.get("instanceName") or attributes.get("instanceType", "").partition("-")[0]
+        if attributes.get("component", "").replace(" ", "") != use or not instance.startswith("ml."):
             continue
         for usd in _hourly(product.get("terms", {}).get("OnDemand", {})):
             row = prices.setdefault(attributes.get("regionCode", ""), {})
-            row[instance] = max(usd, row.get(instance, 0.0))
-    return PriceTable(prices, fetched, "AWS Price List")
+            key = price_key(instance, use)
+            row[key] = max(usd, row.get(key, 0.0))
+    return PriceTable(prices, fetched, AWS_LIST)
 
 
 def _hourly(terms: Mapping[str, Any]) -> Iterable[float]:
@@ -202,7 +229,7 @@ def most_usd(request: Mapping[str, Any], region: str, table: PriceTable | None) 
     elif hourly_usd is None:
         origin = f"{table.source or 'the table'} has no price of it in {region}"
     else:
-        origin = f"{table.source or 'a table'}{f' of {table.dated}' if table.dated else ', without a date'}"
+        origin = table.origin()
     return Cost(instance, resources["InstanceCount"], seconds, hourly_usd, origin)
 
 

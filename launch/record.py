@@ -97,6 +97,11 @@ class LaunchRecord:
         return "HyperParameterTuningJobName" in self.request
 
     @property
+    def is_transform(self) -> bool:
+        """Say whether it is a transform job, which has no run folder."""
+        return "TransformJobName" in self.request
+
+    @property
     def position(self) -> LogPosition | None:
         """How far the log has been shown; None if it has not."""
         return LogPosition(self.log_position) if self.log_position else None

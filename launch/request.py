@@ -118,9 +118,9 @@ def training_job(
         },
         "HyperParameters": dict(hyperparameters),
         "InputDataConfig": [_channel(channel, address) for channel, address in channels],
-        "OutputDataConfig": _filled({"S3OutputPath": places.output, "KmsKeyId": settings.kms_key}),
+        "OutputDataConfig": filled({"S3OutputPath": places.output, "KmsKeyId": settings.kms_key}),
         "ResourceConfig": _resources(settings),
-        "StoppingCondition": _filled(
+        "StoppingCondition": filled(
             {"MaxRuntimeInSeconds": settings.max_run_s, "MaxWaitTimeInSeconds": settings.wait_s}
         ),
         "VpcConfig": {"Subnets": list(settings.subnets), "SecurityGroupIds": list(settings.security_groups)}
@@ -138,11 +138,11 @@ def training_job(
         "Tags": [{"Key": key, "Value": value} for key, value in {TAG: version, **settings.tags}.items()],
         **debugger.fields,
     }
-    return _filled(request)
+    return filled(request)
 
 
 def _resources(settings: LaunchSettings) -> dict[str, Any]:
-    return _filled(
+    return filled(
         {
             "InstanceType": settings.instance_type,
             "InstanceCount": settings.instance_count,
@@ -167,6 +167,6 @@ def _channel(channel: Channel, address: str) -> dict[str, Any]:
     }
 
 
-def _filled(values: Mapping[str, Any]) -> dict[str, Any]:
+def filled(values: Mapping[str, Any]) -> dict[str, Any]:
     """Leave out what says nothing: the API refuses empty lists and mappings in some places."""
     return {key: value for key, value in values.items() if value not in (None, [], {})}

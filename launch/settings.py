@@ -141,7 +141,7 @@ class LaunchSettings:
             if key not in hints:
                 msg = f"launch.{key!s} does not exist. {did_you_mean(str(key), hints)}".strip()
                 raise UserError(msg)
-            plain[str(key)] = _as_text(value) if key in ("tags", "environment", "image_version") else value
+            plain[str(key)] = as_text(value) if key in ("tags", "environment", "image_version") else value
         check_types(OmegaConf.create({"launch": plain}), {f"launch.{key}": hint for key, hint in hints.items()})
         arguments: dict[str, Any] = {
             key: tuple(value) if isinstance(value, list) else value for key, value in plain.items()
@@ -153,10 +153,10 @@ class LaunchSettings:
         return settings
 
 
-def _as_text(value: Any) -> Any:
+def as_text(value: Any) -> Any:
     """Take numbers and truth values for the texts that they were typed as; anything else stays."""
     if isinstance(value, dict):
-        return {str(key): _as_text(item) for key, item in value.items()}
+        return {str(key): as_text(item) for key, item in value.items()}
     if isinstance(value, bool):
         return str(value).lower()
     return str(value) if isinstance(value, (int, float)) else value

@@ -57,3 +57,16 @@ def compose_quick(root, *more):
 def rows_of(file):
     with file.open(newline="", encoding="utf-8") as stream:
         return list(csv.DictReader(stream))
+
+
+def compose_hosting(name, *overrides):
+    """Compose conf/deploy.yaml or conf/transform.yaml, without Hydra's own node."""
+    from hydra import compose as hydra_compose
+    from hydra import initialize_config_dir
+    from hydra.core.global_hydra import GlobalHydra
+
+    from dogbreed import conf_dir
+
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        return hydra_compose(name, list(overrides))

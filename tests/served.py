@@ -23,8 +23,9 @@ CLASS_NAMES = ("blue", "green", "red")
 def tiny_net(architecture: str = "test_resnet", side: int = 32, num_classes: int = 3) -> nn.Module:
     """Build a network whose weights and statistics are not those of a new one, so that each layer matters."""
     generator = torch.Generator().manual_seed(0)
-    net = build_net(architecture, num_classes, input_size_px=side).eval()
-    with torch.no_grad():
+    with torch.no_grad(), torch.random.fork_rng():
+        torch.manual_seed(0)
+        net = build_net(architecture, num_classes, input_size_px=side).eval()
         for module in net.modules():
             if isinstance(module, nn.BatchNorm2d):
                 for tensor, low in ((module.weight, 0.5), (module.running_var, 0.5), (module.running_mean, -0.2)):

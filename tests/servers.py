@@ -108,7 +108,7 @@ def serving(folder, cwd, *options, bounds=None):
 def start(folder, cwd, *options, bounds=None) -> Server:
     """Start a server; it listens, its model may not be loaded yet."""
     context = get_context("forkserver")
-    context.set_forkserver_preload([*PRELOADED, "dogbreed.serving.loading", "dogbreed.serving.server"])
+    context.set_forkserver_preload([*PRELOADED, "dogbreed.serving.web.loading", "dogbreed.serving.web.server"])
     receiver, sender = context.Pipe(duplex=False)
     arguments = [str(folder), "--port", "0", *map(str, options)]
     process = context.Process(target=_serve, args=(arguments, str(cwd), bounds, sender))
@@ -140,7 +140,7 @@ def _serve(arguments, cwd, bounds, sender):
     sender.send(os.getpid())
     sys.argv = ["dogbreed.serve", *arguments]
     if bounds:
-        import dogbreed.serving.settings as settings
+        import dogbreed.serving.web.settings as settings
 
         original = settings.Bounds
         settings.Bounds = lambda: original(**bounds)

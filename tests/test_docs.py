@@ -8,7 +8,7 @@ import pytest
 from helpers import make_tree
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
-HYDRA = ("dogbreed.train", "dogbreed.evaluate", "launch.train")
+HYDRA = ("dogbreed.train", "dogbreed.evaluate", "launch.train", "launch.tune")
 BASH = re.compile(r"^```bash\n(.*?)^```", flags=re.M | re.S)
 
 
@@ -33,8 +33,8 @@ def desk(tmp_path_factory):
 
 
 def test_there_is_something_to_type():
-    assert {page for page, _ in COMMANDS} >= {"diagnosis", "launch"}
-    assert len(COMMANDS) > 30
+    assert {page for page, _ in COMMANDS} >= {"backbone", "cost", "data", "devices", "diagnosis", "launch", "offline"}
+    assert len(COMMANDS) > 80
 
 
 @pytest.mark.parametrize(("page", "words"), COMMANDS, ids=IDS)

@@ -36,6 +36,8 @@ Shape legend: B batch, S input side, K classes, N references, M held-out picture
 
 from __future__ import annotations
 
+import functools
+
 import torch
 from torch import Tensor, nn
 
@@ -86,12 +88,20 @@ class Familiarity:
         similarities_M = cls(references_ND, torch.zeros(1)).similarity(held_out_MD)
         return cls(references_ND, similarities_M)
 
+    @property
+    def num_neighbors(self) -> int:
+        """Which neighbour counts, from 1: the fifth, or the last where there are fewer references."""
+        return min(NUM_NEIGHBORS, len(self.references_ND))
+
+    @functools.cached_property
+    def _references_f32_DN(self) -> Tensor:
+        return self.references_ND.float().T
+
     def similarity(self, features_BD: Tensor) -> Tensor:
         """Return ``(B,)`` cosines to the fifth nearest reference, -1..1, float32, on the CPU."""
         features_BD = nn.functional.normalize(features_BD.cpu().float(), dim=1)
-        cosines_BN = features_BD @ self.references_ND.float().T
-        num_neighbors = min(NUM_NEIGHBORS, len(self.references_ND))
-        return cosines_BN.topk(num_neighbors, dim=1).values[:, -1].contiguous()
+        cosines_BN = features_BD @ self._references_f32_DN
+        return cosines_BN.topk(self.num_neighbors, dim=1).values[:, -1].contiguous()
 
     def __call__(self, features_BD: Tensor) -> Tensor:
         """Return the familiarity of each picture.
@@ -102,7 +112,11 @@ class Familiarity:
         Returns:
             ``(B,)`` in 0..1, float32, on the CPU, at least 1 / (M + 1).
         """
-        num_stranger_B = torch.searchsorted(self.similarities_M, self.similarity(features_BD), right=True)
+        return self.rank(self.similarity(features_BD))
+
+    def rank(self, similarity_B: Tensor) -> Tensor:
+        """Return the familiarity that goes with what `similarity` gives."""
+        num_stranger_B = torch.searchsorted(self.similarities_M, similarity_B, right=True)
         return (1 + num_stranger_B) / (1 + len(self.similarities_M))
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from dogbreed.allocator import keep_some_freed_memory
 from dogbreed.errors import UserError
 from dogbreed.loaded_model import LoadedModel
 from dogbreed.machine import num_cpus
@@ -42,6 +43,9 @@ class Predictor:
         self._engine = engine
         self._attention = attention
         self.class_names = model.class_names
+        # Activations of more pictures fall out of a CPU's cache and, above 32 MB, are the kernel's to give, page by
+        # page: MobileNetV2 takes a third longer for each picture of sixteen than of four.
+        self._pass_size = max(4, 2 * torch.get_num_threads()) if model.device.type == "cpu" else None
 
     @classmethod
     def load(cls, folder: str | Path, device: str = "auto", num_threads: int | None = None) -> Predictor:
@@ -65,6 +69,8 @@ class Predictor:
             raise UserError(msg)
         if num_threads or "OMP_NUM_THREADS" not in os.environ:
             torch.set_num_threads(num_threads or num_cpus())
+        if place.type == "cpu":
+            keep_some_freed_memory()
         model = load_model(folder, place)
         engine = build_engine(model, lambda: load_model(folder, place))
         return cls(engine.model, engine, _build_attention(engine))
@@ -88,7 +94,7 @@ class Predictor:
 
     @torch.inference_mode()
     def predict_batch(self, views: Sequence[View], top_k: int = 5, explain: bool = False) -> list[Answer]:  # noqa: FBT001, FBT002
-        """Answer for several pictures in one forward pass.
+        """Answer for several pictures, on a GPU in one forward pass, on a CPU in as few as its cache makes good.
 
         Args:
             views: What `view` has made.
@@ -98,8 +104,11 @@ class Predictor:
         Returns:
             One answer a picture, in order.
         """
-        if not views:
-            return []
+        size = self._pass_size or max(1, len(views))
+        starts = range(0, len(views), size)
+        return [answer for start in starts for answer in self._run(views[start : start + size], top_k, explain=explain)]
+
+    def _run(self, views: Sequence[View], top_k: int, *, explain: bool) -> list[Answer]:
         views_u8_BCSS = torch.stack([view.pixels_u8_CSS for view in views])
         images = self._model.preprocessing.normalize(views_u8_BCSS.to(self._model.device))
         logits_BK, features_BD, maps = self._engine(images)

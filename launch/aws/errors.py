@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -68,6 +69,10 @@ class GoneError(UserError):
     """What was asked for is not there."""
 
 
+class RefusedError(UserError):
+    """An endpoint has refused what it was sent, in its own sentence."""
+
+
 @contextmanager
 def translated(doing: str) -> Iterator[None]:
     """Turn what AWS and the way to it refuse into one sentence.
@@ -91,6 +96,8 @@ def translated(doing: str) -> Iterator[None]:
         sentence = _explain(error)
         if sentence is None:
             raise
+        if error_code(error) == "ModelError":
+            raise RefusedError(sentence) from error
         kind = GoneError if error_code(error) in ("404", "NoSuchKey", "NotFound", "NoSuchEntity") else UserError
         msg = f"{doing[:1].upper()}{doing[1:]} failed: {sentence}"
         raise kind(msg) from error
@@ -149,6 +156,8 @@ def _explain_way(error: Exception) -> str | None:
 def _explain_answer(error: ClientError) -> str | None:
     code = error_code(error)
     said = str(error.response.get("Error", {}).get("Message", "")).strip().rstrip(".")
+    if code == "ModelError":
+        return _explain_model(error)
     if code in _EXPIRED:
         return f"the AWS credentials have expired: log in anew by {_LOG_IN}, and call again; what is done stays done."
     if code in _INVALID:
@@ -175,6 +184,16 @@ def _explain_answer(error: ClientError) -> str | None:
     if code in ("404", "NoSuchKey", "NotFound", "NoSuchEntity", "ResourceNotFound", "ResourceNotFoundException"):
         return f"it is not there ({said or code})."
     return _explain_refused(error, code, said)
+
+
+def _explain_model(error: ClientError) -> str:
+    """Return what a container itself has said: a JSON object with its sentence, if it is ours."""
+    said = str(error.response.get("OriginalMessage", "")).strip()
+    status = error.response.get("OriginalStatusCode", "")
+    try:
+        return str(json.loads(said)["error"])
+    except (ValueError, KeyError, TypeError):
+        return f"the container answered {status} ({said[:300]}): its log tells more."
 
 
 def _explain_refused(error: ClientError, code: str, said: str) -> str | None:
@@ -221,9 +240,10 @@ def _explain_quota(said: str) -> str:
     name = quoted[1] if quoted else f"{of[1]} for training job usage" if of else "the one named"
     limit = re.search(r"is (\d+) (?:Instances|instances)", said)
     now = f" is {limit[1]}" if limit else " is used up"
+    key = "instance_type=TYPE" if re.search(r"endpoint|serverless|transform job", said) else "launch=NAME"
     return (
         f"the quota '{name}'{now} ({said}): have it raised in the console (Service Quotas, Amazon SageMaker), "
-        "or choose another machine, launch=NAME."
+        f"or choose another machine, {key}."
     )
 
 

@@ -16,7 +16,7 @@ from typing import Any
 from dogbreed.errors import UserError, did_you_mean, shorten
 from launch.aws.errors import INSTALL
 
-FRAMEWORK = "pytorch-amzn2023"
+FRAMEWORK, SERVING = "pytorch-amzn2023", "ray-serve"
 # Hosts of registries outside the main partition.
 _HOSTS = {
     "cn-": "amazonaws.com.cn",
@@ -39,25 +39,21 @@ def training_image(version: str, region: str, instance_type: str) -> str:
     Raises:
         UserError: there is none of this version, or not in this region; sagemaker-core is not installed.
     """
-    table = _table(FRAMEWORK)["training"]
-    found = table["versions"].get(table.get("version_aliases", {}).get(version, version))
-    if found is None:
-        versions = sorted(table["versions"], key=_as_numbers)
-        msg = f"launch.image_version={version}: Amazon has PyTorch containers of {', '.join(versions)}."
-        raise UserError(msg)
-    if region not in found["registries"]:
-        others = [name for name, other in table["versions"].items() if region in other["registries"]]
-        remedy = (
-            f"there, launch.image_version={max(others, key=_as_numbers)} is the newest"
-            if others
-            else f"regions that have one: {shorten(sorted(found['registries']), 8)}"
-        )
-        msg = (
-            f"Amazon has no PyTorch {version} container in {region}: {remedy}; or name an image, launch.image=ADDRESS."
-        )
-        raise UserError(msg)
-    parts = [found.get("tag_prefix", version), found["container_version"]["gpu" if has_gpu(instance_type) else "cpu"]]
-    return _address(found, region, "-".join(parts))
+    return _image(_table(FRAMEWORK)["training"], version, region, instance_type, "PyTorch", "launch.")
+
+
+def serving_image(version: str, region: str, instance_type: str | None) -> str:
+    """Return the address of Amazon's Ray Serve container, for which ``model.tar.gz`` is made.
+
+    Args:
+        version: Of the container, ``1.4``.
+        region: AWS region.
+        instance_type: ``ml.g5.xlarge``; one with a GPU gets the CUDA build. None for a serverless endpoint.
+
+    Raises:
+        UserError: there is none of this version, or not in this region; sagemaker-core is not installed.
+    """
+    return _image(_table(SERVING), version, region, instance_type or "", "Ray Serve", "")
 
 
 def rule_image(region: str) -> str:
@@ -84,6 +80,25 @@ def has_gpu(instance_type: str) -> bool:
         [True, True, False]
     """
     return bool(re.match(r"ml\.[gp]\d", instance_type))
+
+
+def _image(table: dict[str, Any], version: str, region: str, instance_type: str, what: str, group: str) -> str:
+    found = table["versions"].get(table.get("version_aliases", {}).get(version, version))
+    if found is None:
+        versions = sorted(table["versions"], key=_as_numbers)
+        msg = f"{group}image_version={version}: Amazon has {what} containers of {', '.join(versions)}."
+        raise UserError(msg)
+    if region not in found["registries"]:
+        others = [name for name, other in table["versions"].items() if region in other["registries"]]
+        remedy = (
+            f"there, {group}image_version={max(others, key=_as_numbers)} is the newest"
+            if others
+            else f"regions that have one: {shorten(sorted(found['registries']), 8)}"
+        )
+        msg = f"Amazon has no {what} {version} container in {region}: {remedy}; or name an image, {group}image=ADDRESS."
+        raise UserError(msg)
+    parts = [found.get("tag_prefix", version), found["container_version"]["gpu" if has_gpu(instance_type) else "cpu"]]
+    return _address(found, region, "-".join(parts))
 
 
 def _address(found: dict[str, Any], region: str, tag: str) -> str:

@@ -71,7 +71,7 @@ class Jobs(ABC):
             try:
                 return self._state(self._watch, name)
             except self._watch.exceptions.ClientError as error:
-                if not _is_unknown(error):
+                if not is_unknown(error):
                     raise
         raise UnknownJobError(name, self.region, self.kind)
 
@@ -152,7 +152,7 @@ def _is_within(asked: Any, kept: Any) -> bool:
     return bool(asked == kept)
 
 
-def _is_unknown(error: Any) -> bool:
+def is_unknown(error: Any) -> bool:
     """Say whether an error of AWS's means that there is nothing of that name."""
     code, message = error.response["Error"].get("Code"), error.response["Error"].get("Message", "")
     not_found = "not found" in message.lower() or "could not find" in message.lower()

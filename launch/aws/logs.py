@@ -14,7 +14,7 @@ from typing import Any
 from launch.aws.transient import watching
 from launch.protocols import LogLine, LogPosition
 
-LOG_GROUP = "/aws/sagemaker/TrainingJobs"
+LOG_GROUP, TRANSFORM_GROUP = "/aws/sagemaker/TrainingJobs", "/aws/sagemaker/TransformJobs"
 MAX_LINES = 10_000  # of one answer of GetLogEvents
 
 
@@ -50,13 +50,16 @@ class _Mark:
         return replace(self, token=token, time_ms=last_ms, count=count)
 
 
-def read_log(logs: Any, name: str, position: LogPosition | None) -> tuple[list[LogLine], LogPosition]:
+def read_log(
+    logs: Any, name: str, position: LogPosition | None, group: str = LOG_GROUP
+) -> tuple[list[LogLine], LogPosition]:
     """Read the next page of each of a job's streams.
 
     Args:
         logs: A boto3 client of CloudWatch's logs.
         name: The job's.
         position: Where the last call has come to; None for the beginning.
+        group: Of logs, that jobs of its kind have.
 
     Returns:
         Lines, at most 10,000, by time, then stream; and how far that is. A position that does not change any more is
@@ -69,10 +72,10 @@ def read_log(logs: Any, name: str, position: LogPosition | None) -> tuple[list[L
     tokens = dict(position.tokens) if position else {}
     found: list[tuple[int, str, LogLine]] = []
     with watching(f"reading the log of {name}"):
-        streams = list(_streams(logs, name))
+        streams = list(_streams(logs, name, group))
         for stream in streams:
             host = stream.rpartition("/")[2].rpartition("-")[0]
-            events, mark = _page(logs, stream, _Mark.of(tokens.get(stream)), max(1, MAX_LINES // len(streams)))
+            events, mark = _page(logs, group, stream, _Mark.of(tokens.get(stream)), max(1, MAX_LINES // len(streams)))
             tokens[stream] = str(mark)
             for event in events:
                 line = LogLine(host, int(event["timestamp"]), event["message"].rstrip("\n"))
@@ -81,9 +84,9 @@ def read_log(logs: Any, name: str, position: LogPosition | None) -> tuple[list[L
     return [line for _, _, line in found], LogPosition(tokens)
 
 
-def _streams(logs: Any, name: str) -> Iterator[str]:
+def _streams(logs: Any, name: str, group: str) -> Iterator[str]:
     pages = logs.get_paginator("describe_log_streams").paginate(
-        logGroupName=LOG_GROUP, logStreamNamePrefix=f"{name}/", orderBy="LogStreamName"
+        logGroupName=group, logStreamNamePrefix=f"{name}/", orderBy="LogStreamName"
     )
     try:
         for page in pages:
@@ -92,9 +95,9 @@ def _streams(logs: Any, name: str) -> Iterator[str]:
         return
 
 
-def _page(logs: Any, stream: str, mark: _Mark, limit: int) -> tuple[list[dict[str, Any]], _Mark]:
+def _page(logs: Any, group: str, stream: str, mark: _Mark, limit: int) -> tuple[list[dict[str, Any]], _Mark]:
     asked: dict[str, Any] = {
-        "logGroupName": LOG_GROUP,
+        "logGroupName": group,
         "logStreamName": stream,
         "startFromHead": True,
         "limit": limit,

@@ -14,15 +14,16 @@ if TYPE_CHECKING:
 REGION = "us-east-1"
 
 
-def training_products(aws: Aws, instance_type: str) -> list[dict[str, Any]]:
-    """Return the price list's entries of a machine that trains in the account's region, as AWS gives them.
+def products_of(aws: Aws, instance_type: str, use: str) -> list[dict[str, Any]]:
+    """Return the price list's entries of a machine in the account's region, as AWS gives them.
 
     Args:
         aws: The account; its region is the one that prices are asked for.
         instance_type: ``ml.g5.xlarge``.
+        use: What it is for, a ``component`` of the list without its spaces: ``Training``, ``Hosting``.
 
     Returns:
-        Products: ``product.attributes`` (``instanceName``, ``regionCode``, and always ``component``: ``Training``),
+        Products: ``product.attributes`` (``instanceName``, ``regionCode``, and always ``component``),
         ``terms.OnDemand.*.priceDimensions.*`` with ``pricePerUnit.USD`` for ``unit`` ``Hrs``, ``publicationDate``.
         None where AWS lists no price.
 
@@ -35,13 +36,14 @@ def training_products(aws: Aws, instance_type: str) -> list[dict[str, Any]]:
         pages = aws.client("pricing", region=REGION, is_patient=False).get_paginator("get_products")
         found = pages.paginate(ServiceCode="AmazonSageMaker", Filters=filters, FormatVersion="aws_v1")
         products = [json.loads(text) for page in found for text in page["PriceList"]]
-    return [product for product in products if _trains(product)]
+    return [product for product in products if _is_for(use, product)]
 
 
-def _trains(product: dict[str, Any]) -> bool:
-    """Say whether an entry is for training; of its two names for that, some entries have only one."""
+def _is_for(use: str, product: dict[str, Any]) -> bool:
+    """Say whether an entry is for a use; of its two names for that, some entries have only one."""
     attributes = product.get("product", {}).get("attributes", {})
-    is_training = attributes.get("component", attributes.get("platoinstancetype")) == "Training"
-    if is_training:
-        attributes["component"] = "Training"
-    return bool(is_training)
+    component = str(attributes.get("component", attributes.get("platoinstancetype", "")))
+    if component.replace(" ", "") != use:
+        return False
+    attributes["component"] = use
+    return True

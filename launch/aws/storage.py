@@ -99,6 +99,11 @@ class S3Store(ObjectStore):
                 for chunk in self._read(key):
                     file.write(chunk)
 
+    def delete(self, key: str) -> None:
+        """Remove an object; one that is not there is gone already."""
+        with translated(f"removing {self.address(key)}"):
+            self._client.delete_object(Bucket=self.bucket, Key=key, **self._owner)
+
     def list(self, prefix: str) -> Iterator[StoredObject]:
         """List all objects below a prefix, a page at a time."""
         pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix, **self._owner)

@@ -1,8 +1,8 @@
 """The actions that moto 5.2 lacks or answers too simply, on its own backends.
 
-Lacking: StopTrainingJob, UpdateTrainingJob, UpdateEndpoint (SageMaker) and SimulatePrincipalPolicy (IAM); those of
-tuning jobs are in `launch.standin.tuning_actions`. Replaced: CreateTrainingJob, whose job is over at once and
-which takes a name twice; ListTrainingJobs, which neither sorts nor counts pages after filtering.
+Lacking: StopTrainingJob, UpdateTrainingJob (SageMaker) and SimulatePrincipalPolicy (IAM). Replaced: CreateTrainingJob,
+whose job is over at once and which takes a name twice; ListTrainingJobs, which neither sorts nor counts pages after
+filtering. Tuning jobs are in `launch.standin.tuning_actions`, hosting is in `launch.standin.hosting_actions`.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from moto.moto_server.werkzeug_app import create_backend_app
 from moto.sagemaker.exceptions import ResourceInUseException, ValidationError
 from moto.sagemaker.responses import SageMakerResponse
 
+from launch.standin.hosting_actions import HostingActions
+from launch.standin.hosting_worker import HostingWorker
 from launch.standin.job import TrainingJob
 from launch.standin.pages import page
 from launch.standin.tuning_actions import TuningActions
@@ -26,18 +28,25 @@ from launch.standin.tuning_actions import TuningActions
 OnCreate = Callable[[TrainingJob], None]
 
 
-class SageMaker(TuningActions):
+class SageMaker(TuningActions, HostingActions):
     """moto's SageMaker with jobs that live; `with_worker` binds it to who takes them."""
 
     @classmethod
-    def with_worker(cls, on_create: OnCreate, is_closing: Callable[[], bool] = lambda: False) -> type[SageMaker]:
+    def with_worker(
+        cls, on_create: OnCreate, is_closing: Callable[[], bool], hosting: Callable[[], HostingWorker]
+    ) -> type[SageMaker]:
         """Return the class that hands each new job on.
 
         Args:
             on_create: Takes a job.
             is_closing: Says whether the stand-in ends.
+            hosting: Returns who runs containers.
         """
-        bound = {"on_create": staticmethod(on_create), "is_closing": staticmethod(is_closing)}
+        bound = {
+            "on_create": staticmethod(on_create),
+            "is_closing": staticmethod(is_closing),
+            "hosting": staticmethod(hosting),
+        }
         return type("SageMaker", (cls,), bound)
 
     @property
@@ -93,20 +102,6 @@ class SageMaker(TuningActions):
         """List jobs: filtered, then sorted, then a page of them."""
         params = self._get_params()
         return ActionResult(page("TrainingJobSummaries", _matching(self._jobs.values(), params), params, 10))
-
-    def update_endpoint(self) -> ActionResult:
-        """Put an endpoint onto another configuration."""
-        name, config_name = self._get_param("EndpointName"), self._get_param("EndpointConfigName")
-        backend = self.sagemaker_backend
-        endpoint = backend.endpoints.get(name)
-        if endpoint is None:
-            msg = f'Could not find endpoint "{name}".'
-            raise ValidationError(msg)
-        config = backend.describe_endpoint_config(config_name)
-        endpoint.endpoint_config_name = config_name
-        # moto counts a configuration's variants into an endpoint's in the constructor alone.
-        endpoint.production_variants = endpoint._process_production_variants(config["ProductionVariants"])  # noqa: SLF001
-        return ActionResult({"EndpointArn": endpoint.arn})
 
 
 class Iam(IamResponse):

@@ -26,16 +26,18 @@ class Stream:
         logs: A boto3 client.
         job: Name.
         host: ``algo-1``.
+        group: That the stream belongs to.
     """
 
-    def __init__(self, logs: Any, job: str, host: str) -> None:
+    def __init__(self, logs: Any, job: str, host: str, group: str = LOG_GROUP) -> None:
         self._logs = logs
+        self._group = group
         self._last_ms = 0
         stamp = int(time.time())
         while True:
             self.name = f"{job}/{host}-{stamp}"
             try:
-                logs.create_log_stream(logGroupName=LOG_GROUP, logStreamName=self.name)
+                logs.create_log_stream(logGroupName=group, logStreamName=self.name)
             except logs.exceptions.ResourceAlreadyExistsException:
                 stamp += 1
             else:
@@ -58,13 +60,13 @@ class Stream:
             self._put(batch)
 
     def _put(self, batch: list[dict[str, Any]]) -> None:
-        self._logs.put_log_events(logGroupName=LOG_GROUP, logStreamName=self.name, logEvents=batch)
+        self._logs.put_log_events(logGroupName=self._group, logStreamName=self.name, logEvents=batch)
 
 
-def make_group(logs: Any) -> None:
-    """Make the log group of all training jobs, if it is not there."""
+def make_group(logs: Any, group: str = LOG_GROUP) -> None:
+    """Make a log group, that of all training jobs, if it is not there."""
     with suppress(logs.exceptions.ResourceAlreadyExistsException):
-        logs.create_log_group(logGroupName=LOG_GROUP)
+        logs.create_log_group(logGroupName=group)
 
 
 def _pieces(text: str) -> list[str]:

@@ -30,6 +30,8 @@ class Faults:
         errors: Action to the code and message that it is answered with, e.g.
             ``{"CreateTrainingJob": ["ResourceLimitExceeded", "…"]}``.
         interrupt_on: A spot job's machine is taken away when a line of its log holds this text; once a job.
+        no_capacity: There is no machine for an endpoint.
+        host_delay_s: Seconds until there is one.
     """
 
     throttle_attempts: int = 0
@@ -40,6 +42,8 @@ class Faults:
     put_cut: bool = False
     errors: dict[str, list[str]] = field(default_factory=dict)
     interrupt_on: str = ""
+    no_capacity: bool = False
+    host_delay_s: float = 0.0
 
     def __post_init__(self) -> None:
         self._lock = threading.Lock()
@@ -121,6 +125,8 @@ class Call:
             action = target.rpartition(".")[2]
         elif service in ("iam", "sts"):
             action = parse_qs(_body(environ).decode()).get("Action", [""])[0]
+        elif service == "sagemaker":  # its runtime
+            action = "InvokeEndpointAsync" if path.endswith("/async-invocations") else "InvokeEndpoint"
         else:
             action = _s3_action(environ["REQUEST_METHOD"], path, environ.get("QUERY_STRING", ""))
         counted = parse_qs(environ.get("HTTP_AMZ_SDK_REQUEST", "").replace("; ", "&"))

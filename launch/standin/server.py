@@ -15,13 +15,16 @@ from types import TracebackType
 from typing import Any
 
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler
-from moto.sagemaker.models import sagemaker_backends
+from moto.sagemaker.models import SageMakerModelBackend, sagemaker_backends
 from werkzeug.serving import BaseWSGIServer, make_server
 
 from dogbreed.errors import UserError
 from launch.standin.actions import Iam, SageMaker, create_app
+from launch.standin.container import CommandFor, plain_command
 from launch.standin.faults import Call, Faults, error_body
+from launch.standin.hosting_worker import HostingWorker
 from launch.standin.job import TrainingJob
+from launch.standin.runtime import Runtime
 from launch.standin.tuning import TuningJob
 from launch.standin.worker import Worker
 
@@ -51,6 +54,7 @@ class StandIn:
         region: AWS region.
         max_jobs: Jobs that train at a time; others wait. 0 runs none: a test moves them on itself (`job`).
         toolkit: Folder of the training toolkit's environment; None for the one in the user's cache.
+        container: Says what runs in the container of an endpoint.
 
     Example:
         >>> with StandIn() as aws:  # doctest: +SKIP
@@ -64,6 +68,7 @@ class StandIn:
         region: str = "us-east-1",
         max_jobs: int = 1,
         toolkit: Path | None = None,
+        container: CommandFor = plain_command,
     ) -> None:
         self.region = region
         self.faults = Faults()
@@ -78,7 +83,9 @@ class StandIn:
         self._outer: _Listener | None = None
         self._max_jobs = max_jobs
         self._toolkit = toolkit
+        self._container = container
         self.worker: Worker | None = None
+        self.hosting: HostingWorker | None = None
 
     def start(self) -> StandIn:
         """Start to listen, with a role and a bucket ready.
@@ -88,7 +95,9 @@ class StandIn:
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         responses = {
-            "sagemaker": SageMaker.with_worker(lambda job: self._worker().take(job), lambda: self._worker().is_closing),
+            "sagemaker": SageMaker.with_worker(
+                lambda job: self._worker().take(job), lambda: self._worker().is_closing, self._hosting
+            ),
             "iam": Iam,
         }
         dispatcher = DomainDispatcherApplication(lambda service: create_app(service, responses))
@@ -98,14 +107,18 @@ class StandIn:
 
         self._inner = _Listener(app, 0)
         self.worker = Worker(self.folder, self._inner.url, self.region, self.faults, self._max_jobs, self._toolkit)
+        worker = self.worker
+        self.hosting = HostingWorker(self.folder, worker.client, worker.connected, self.faults, self._container)
+        self.runtime = Runtime(lambda: self._backend.endpoints, self._hosting, self.account)  # type: ignore[arg-type, return-value]
         self._front = _Front(app, self)
         self.reconnect()
         self._prepare()
         return self
 
     def stop(self) -> None:
-        """Kill the jobs that run and stop to listen."""
+        """Kill the jobs that run, end the containers and stop to listen."""
         self._worker().close()
+        self._hosting().close()
         self.disconnect()
         if self._inner:
             self._inner.close()
@@ -159,7 +172,7 @@ class StandIn:
         Raises:
             KeyError: there is none of this name.
         """
-        job = sagemaker_backends[self.account][self.region].training_jobs[name]
+        job = self._backend.training_jobs[name]
         assert isinstance(job, TrainingJob)
         return job
 
@@ -169,9 +182,17 @@ class StandIn:
         Raises:
             KeyError: there is none of this name.
         """
-        tuning = sagemaker_backends[self.account][self.region].hyper_parameter_tuning_jobs[name]
+        tuning = self._backend.hyper_parameter_tuning_jobs[name]
         assert isinstance(tuning, TuningJob)
         return tuning
+
+    @property
+    def _backend(self) -> SageMakerModelBackend:
+        return sagemaker_backends[self.account][self.region]
+
+    def _hosting(self) -> HostingWorker:
+        assert self.hosting is not None, "start() comes first"
+        return self.hosting
 
     def _worker(self) -> Worker:
         assert self.worker is not None, "start() comes first"
@@ -233,6 +254,8 @@ class _Front:
             if call.service == "pricing":  # which moto 5.2 has no answer for; there are no prices here
                 start_response("200 OK", [("Content-Type", "application/x-amz-json-1.1")])
                 return [json.dumps({"FormatVersion": "aws_v1", "PriceList": []}).encode()]
+            if self._standin.runtime.takes(environ.get("PATH_INFO", "")):
+                return self._standin.runtime(environ, start_response)
             return self._app(environ, start_response)  # type: ignore[no-any-return]
         if error[0] == "cut":
             return _cut(environ)

@@ -32,7 +32,7 @@ def pull(s3: Any, address: str, folder: Path) -> int:
     """
     bucket, prefix = split_address(address)
     num_objects = 0
-    for key in _keys(s3, bucket, prefix):
+    for key in list_keys(s3, bucket, prefix):
         relative = key[len(prefix) :].lstrip("/") or key.rpartition("/")[2]
         path = folder / relative
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -41,7 +41,12 @@ def pull(s3: Any, address: str, folder: Path) -> int:
     return num_objects
 
 
-def _keys(s3: Any, bucket: str, prefix: str) -> Iterator[str]:
+def list_keys(s3: Any, bucket: str, prefix: str) -> Iterator[str]:
+    """List the keys of a bucket that begin so.
+
+    Raises:
+        NothingFoundError: there is no such bucket.
+    """
     try:
         for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
             yield from (item["Key"] for item in page.get("Contents", ()) if not item["Key"].endswith("/"))

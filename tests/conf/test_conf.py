@@ -75,8 +75,9 @@ def yaml_files():
 def test_every_file_begins_with_its_purpose_and_a_command_that_works(file, cli, tree, tmp_path):
     lines = [line for line in file.read_text(encoding="utf-8").splitlines() if not line.startswith("# @package")]
     assert lines[0].startswith("# "), "the first line must say what the file is for"
+    is_hosting = file in (conf_dir() / "deploy.yaml", conf_dir() / "transform.yaml")
     is_tuning = file == conf_dir() / "tune.yaml"
-    package = "launch" if is_tuning or file.is_relative_to(conf_dir() / "launch") else "dogbreed"
+    package = "launch" if is_tuning or is_hosting or file.is_relative_to(conf_dir() / "launch") else "dogbreed"
     command = re.search(rf": (python -m {package}\.\w+ .*)$", lines[0])
     if file.stem.startswith("_") or file.is_relative_to(conf_dir() / "hydra"):
         assert not command, "nobody chooses this file by itself"
@@ -84,12 +85,12 @@ def test_every_file_begins_with_its_purpose_and_a_command_that_works(file, cli, 
     assert command, "the first line must end with a command that uses the file"
     (tmp_path / "m.csv").write_text("path,label\n")
     words = shlex.split(command[1].replace("DIR", str(tree)).replace("FILE.csv", str(tmp_path / "m.csv")))
-    if package == "launch" and not is_tuning:
+    if package == "launch" and not is_tuning and not is_hosting:
         LaunchSettings.of(compose(words[3:]))
         if importlib.util.find_spec(words[2]) is None:
             return
     words[3:] = [word for word in words[3:] if word != "-m"]  # of a sweep Hydra shows nothing
-    show = ["launch.dry_run=true"] if package == "launch" else ["--cfg", "job"]
+    show = ["launch.dry_run=true"] if package == "launch" and not is_hosting else ["--cfg", "job"]
     answer = cli(words[2], *words[3:], *show)
     assert answer.code == 0, answer.err
     assert answer.out

@@ -2,13 +2,15 @@
 
 import json
 import threading
+from datetime import date
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
 from dogbreed.errors import UserError
-from launch.aws.prices import training_products
+from launch.aws.prices import products_of
 from launch.aws.session import connect
+from launch.pricing import HOSTING, TRANSFORM, PriceTable, parse_price_list
 from launch.settings import LaunchSettings
 
 
@@ -63,7 +65,7 @@ def price_list(aws_server, monkeypatch):
 
 def test_all_pages_of_what_trains(price_list):
     _, asked = price_list
-    found = training_products(connect(LaunchSettings()), "ml.g5.xlarge")
+    found = products_of(connect(LaunchSettings()), "ml.g5.xlarge", "Training")
 
     assert [entry["terms"] for entry in found] == [OLD["terms"], NEW["terms"]]
     assert [entry["product"]["attributes"]["component"] for entry in found] == ["Training", "Training"]
@@ -77,8 +79,18 @@ def test_all_pages_of_what_trains(price_list):
     }
 
 
+def test_each_use_has_a_price_of_its_own(price_list):
+    found = products_of(connect(LaunchSettings()), "ml.g5.xlarge", HOSTING)
+    table = parse_price_list(found, fetched=date(2026, 11, 28), use=HOSTING)
+    assert table.hourly_usd("eu-central-1", "ml.g5.xlarge", HOSTING) == 9.0
+    assert table.hourly_usd("eu-central-1", "ml.g5.xlarge") is None
+    assert table.hourly_usd("eu-central-1", "ml.g5.xlarge", TRANSFORM) is None
+    own = PriceTable({"eu-central-1": {"ml.g5.xlarge": 2.0}}, None, "prices.yaml")
+    assert own.hourly_usd("eu-central-1", "ml.g5.xlarge", HOSTING) == 2.0, "a user's table may say one price for all"
+
+
 def test_a_refused_price_list_is_one_sentence(price_list):
     handler, _ = price_list
     handler.status = 400
     with pytest.raises(UserError, match="Asking for AWS's prices failed: pricing:GetProducts is not permitted"):
-        training_products(connect(LaunchSettings()), "ml.g5.xlarge")
+        products_of(connect(LaunchSettings()), "ml.g5.xlarge", "Training")

@@ -1,10 +1,10 @@
 """Run folders that no training has to be waited for, and a browser without a network."""
 
-import os
 import shutil
 from types import SimpleNamespace
 
 import pytest
+from browser import open_chromium
 from made_up_run import write_big_run
 
 
@@ -24,21 +24,11 @@ def own_run(finished_run, tmp_path):
     )
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium():
     """The system's Chromium, driven by Playwright."""
-    path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if path is None:
-        reason = "no Chromium on the PATH: apt-get install chromium"
-        if os.environ.get("DOGBREED_REQUIRE_CHROMIUM"):
-            pytest.fail(reason)
-        pytest.skip(reason)
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, chromium_sandbox=False)
+    with open_chromium() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture

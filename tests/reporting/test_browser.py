@@ -3,29 +3,13 @@
 import re
 
 import pytest
+from browser import CONTRASTS
 from made_up_sweep import write_made_up_sweep
 
 from dogbreed.files import write_json
 from dogbreed.reporting import write_comparison, write_report, write_sweep_page
 
-# What a reader has to see: text and its colour, on the colour of what lies behind it.
-CONTRASTS = """() => {
-  const WORDS = "h1, h2, h3, p, dt, dd, small, summary, th, td, .badge, .state, svg text";
-  const luminance = rgb => rgb.map(x => (x /= 255) <= 0.04045 ? x / 12.92 : ((x + 0.055) / 1.055) ** 2.4)
-    .reduce((sum, x, at) => sum + x * [0.2126, 0.7152, 0.0722][at], 0);
-  const parse = text => text.match(/[\\d.]+/g).map(Number);
-  const behind = node => { for (; node; node = node.parentElement) {
-    const found = parse(getComputedStyle(node).backgroundColor);
-    if (found.length === 3 || found[3] === 1) return found.slice(0, 3); } };
-  const found = [];
-  for (const node of document.querySelectorAll(WORDS)) {
-    if (!node.textContent.trim() || node.closest(".matrix .cell")) continue;
-    const style = getComputedStyle(node);
-    const pair = [parse(node.matches("svg text") ? style.fill : style.color).slice(0, 3), behind(node)].map(luminance);
-    found.push([(Math.max(...pair) + 0.05) / (Math.min(...pair) + 0.05), node.textContent.trim().slice(0, 40)]);
-  }
-  return found;
-}"""
+WORDS = "h1, h2, h3, p, dt, dd, small, summary, th, td, .badge, .state, svg text"
 DRAWINGS = """() => [...document.querySelectorAll("figure")].map(figure => {
   const drawing = figure.querySelector("svg, img"), box = drawing.getBoundingClientRect();
   const lines = [...figure.querySelectorAll("svg path, svg use")].filter(line => !line.closest("defs, clipPath"));
@@ -67,7 +51,7 @@ def test_every_figure_is_drawn_and_can_be_read_in_both_themes(visit, page, schem
     for figure in figures:
         assert min(figure["width"], figure["height"]) > 100, figure
         assert figure["drawn"] >= 2, figure
-    for contrast, text in seen.page.evaluate(CONTRASTS):
+    for contrast, text in seen.page.evaluate(CONTRASTS, WORDS):
         assert contrast >= 4.5, f"{text!r} is hard to read: {contrast:.2f}"
     brightness = sum(
         map(int, re.findall(r"\d+", seen.page.evaluate("getComputedStyle(document.body).backgroundColor")))

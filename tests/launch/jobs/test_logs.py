@@ -48,9 +48,8 @@ def test_a_job_without_a_stream_has_no_line_yet(aws, client):
     assert read_on(client, "silent", position)[0] == ["at last"]
 
 
-def test_an_account_without_any_job_has_no_line_yet(aws, client, monkeypatch):
-    monkeypatch.setattr(logs_module, "LOG_GROUP", "/aws/sagemaker/Nothing")
-    assert read_log(client, "silent", None) == ([], LogPosition({}))
+def test_an_account_without_any_job_has_no_line_yet(aws, client):
+    assert read_log(client, "silent", None, "/aws/sagemaker/Nothing") == ([], LogPosition({}))
 
 
 def test_lines_come_by_time_then_machine(aws, client, now_ms):

@@ -209,20 +209,6 @@ def test_a_job_can_be_updated(aws, interrupted):
     assert (told["KeepAlivePeriodInSeconds"], told["InstanceType"]) == (60, "ml.g5.xlarge")
 
 
-def test_an_endpoint_can_be_updated(aws):
-    client = boto3.client("sagemaker")
-    client.create_model(ModelName="model", ExecutionRoleArn=aws.role, PrimaryContainer={"Image": "image"})
-    for number in (1, 2):
-        variant = {"VariantName": "all", "ModelName": "model", "InstanceType": "ml.m5.large"}
-        variant["InitialInstanceCount"] = number
-        client.create_endpoint_config(EndpointConfigName=f"config-{number}", ProductionVariants=[variant])
-    client.create_endpoint(EndpointName="endpoint", EndpointConfigName="config-1")
-    client.update_endpoint(EndpointName="endpoint", EndpointConfigName="config-2")
-    told = client.describe_endpoint(EndpointName="endpoint")
-    assert told["EndpointConfigName"] == "config-2"
-    assert told["ProductionVariants"][0]["CurrentInstanceCount"] == 2
-
-
 def test_a_role_is_judged_by_its_policies(aws):
     client = boto3.client("iam")
     trust = json.dumps({"Version": "2012-10-17", "Statement": []})

@@ -1,0 +1,50 @@
+"""The site as ``make docs`` builds it, and a browser without a network."""
+
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from browser import open_chromium
+
+TOP = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory):
+    """Build the site once, with nothing but this machine at hand."""
+    folder = tmp_path_factory.mktemp("site")
+    words = [sys.executable, "-m", "docs", str(folder)]
+    # Whoever asked another machine would be sent to a port where nobody listens.
+    nowhere = dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), "http://127.0.0.1:9")
+    done = subprocess.run(words, cwd=TOP, capture_output=True, text=True, env={"PATH": "/usr/bin:/bin", **nowhere})
+    assert done.returncode == 0, done.stdout + done.stderr
+    return SimpleNamespace(folder=folder, pages=sorted(folder.rglob("*.html")), out=done.stdout + done.stderr)
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    with open_chromium() as browser:
+        yield browser
+
+
+@pytest.fixture
+def look(chromium):
+    """Open a file, off the network: ``look(path, width=390, scheme="dark")``; files of the site itself may be read."""
+    contexts = []
+
+    def opened(path, width=1280, scheme="light"):
+        context = chromium.new_context(viewport={"width": width, "height": 844}, color_scheme=scheme, offline=True)
+        contexts.append(context)
+        page = context.new_page()
+        seen = SimpleNamespace(page=page, outside=[], messages=[])
+        page.on("request", lambda ask: seen.outside.append(ask.url) if not ask.url.startswith("file:") else None)
+        page.on("console", lambda message: seen.messages.append(message.text))
+        page.on("pageerror", lambda error: seen.messages.append(str(error)))
+        page.goto(path.as_uri())
+        return seen
+
+    yield opened
+    for context in contexts:
+        context.close()
