@@ -25,6 +25,7 @@ from benchmarks.record import Row, median
 from dogbreed.machine import num_cpus
 
 NAMES = {"mobilenetv2_100": "MobileNetV2", "resnet18": "ResNet18"}
+PARTS = ("speed", "overhead", "start", "torchserve")
 ROUNDS = 3
 SECONDS = 2.5
 SATURATING = 32  # clients
@@ -77,9 +78,9 @@ class Running:
         return _memory_mb(self.process.pid)
 
 
-def run(names: tuple[str, ...] = tuple(NAMES), parts: tuple[str, ...] = ("speed", "start", "torchserve")) -> list[Row]:
+def run(names: tuple[str, ...] = tuple(NAMES), parts: tuple[str, ...] = PARTS) -> list[Row]:
     """Measure both networks, one after the other; ours and its peers in turn."""
-    measures = {"speed": _speed, "start": _start, "torchserve": _beside_torchserve}
+    measures = dict(zip(PARTS, (_speed, _overhead, _start, _beside_torchserve), strict=True))
     rows = []
     with tempfile.TemporaryDirectory() as scratch:
         files = _pictures(Path(scratch))
@@ -97,11 +98,9 @@ def _speed(name: str, model: Path, files: list[Path]) -> list[Row]:
             server.ask(files, 8, 1.0)
         bare, full, plain = [], [], []
         for _ in range(ROUNDS):
-            before = [ours.metric(f"dogbreed_batch_pictures_{what}") for what in ("sum", "count")]
-            full.append(ours.ask(files, SATURATING))
-            after = [ours.metric(f"dogbreed_batch_pictures_{what}") for what in ("sum", "count")]
-            batch = round((after[0] - before[0]) / (after[1] - before[1]))
-            bare.append(_bare(name, batch))
+            seen, batch = _saturated(ours, files)
+            full.append(seen)
+            bare.append(_alone("bare", name, batch))
             plain.append(fastapi.ask(files, PEER_CLIENTS))
         seen, peer = _middle(full), _middle(plain)
         ladder = [ours.ask(files, clients, 2.0) for clients in LADDER]
@@ -124,6 +123,20 @@ def _speed(name: str, model: Path, files: list[Path]) -> list[Row]:
             OF_FASTAPI,
         ),
     ]
+
+
+def _overhead(name: str, model: Path, files: list[Path]) -> list[Row]:
+    """What is left of the network's speed when HTTP, queue and decoding are added."""
+    full, alone = [], []
+    with _ours(model) as ours:
+        ours.ask(files, 8, 1.0)
+        for _ in range(ROUNDS):
+            seen, batch = _saturated(ours, files)
+            full.append(seen)
+            alone.append(_alone("quick", str(model), batch))
+    _, at_full = _titles(name)
+    peer_name = f"the same quickened network alone, batches of {batch}"
+    return [_row(f"{at_full}: pictures", _middle(full).per_second, peer_name, median(alone), "1/s", OF_BARE)]
 
 
 def _start(name: str, model: Path, files: list[Path]) -> list[Row]:
@@ -218,8 +231,17 @@ def _make_model(folder: Path, name: str) -> Path:
     return save_model(folder, LoadedModel(net, name, classes, Preprocessing.of(name)))
 
 
-def _bare(name: str, batch: int) -> float:
-    command = [sys.executable, "-m", "benchmarks.serving_peers", "bare", name, str(batch), str(SECONDS)]
+def _saturated(ours: Running, files: list[Path]) -> tuple[Seen, int]:
+    """Ask more than can be answered at once; return the mean size of batches, too."""
+    names = [f"dogbreed_batch_pictures_{what}" for what in ("sum", "count")]
+    before = [ours.metric(name) for name in names]
+    seen = ours.ask(files, SATURATING)
+    pictures, batches = (ours.metric(name) - was for name, was in zip(names, before, strict=True))
+    return seen, round(pictures / batches)
+
+
+def _alone(what: str, which: str, batch: int) -> float:
+    command = [sys.executable, "-m", "benchmarks.serving_peers", what, which, str(batch), str(SECONDS)]
     return float(subprocess.run(command, cwd=TOP, capture_output=True, text=True, check=True).stdout)
 
 

@@ -1,6 +1,7 @@
 """What others serve with, and the network alone, in processes of their own: ``python -m benchmarks.serving_peers …``.
 
-``bare NAME BATCH SECONDS`` prints pictures per second of a forward pass and nothing else. ``fastapi NAME PORT`` is what
+``bare NAME BATCH SECONDS`` prints pictures per second of a forward pass and nothing else; ``quick MODEL BATCH SECONDS``
+those of the network as it is served, on a thread a core. ``fastapi NAME PORT`` is what
 the author of a notebook puts around their model. ``inference_py NAME`` prints the functions that AWS's handler calls.
 """
 
@@ -61,6 +62,31 @@ def bare(name: str, batch: int, seconds: float) -> float:
     return num_passes * batch / (time.perf_counter() - started)
 
 
+def quick(model: str, batch: int, seconds: float) -> float:
+    """Run the network as it is served, on a thread for each core, with pictures that are decoded already."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    import torch
+
+    from dogbreed.machine import num_cpus
+    from dogbreed.serving.predictor import Predictor
+
+    predictor = Predictor.load(model, "cpu", num_cpus())
+    view = predictor.view(torch.randint(0, 256, (3, 400, 500), dtype=torch.uint8))
+
+    def answer(_: int) -> int:
+        torch.set_num_threads(1)
+        num_pictures, until = 0, time.perf_counter() + seconds
+        while time.perf_counter() < until:
+            num_pictures += len(predictor.predict_batch([view] * batch))
+        return num_pictures
+
+    predictor.warm_up([batch])
+    with ThreadPoolExecutor(num_cpus()) as pool:
+        started = time.perf_counter()
+        return sum(pool.map(answer, range(num_cpus()))) / (time.perf_counter() - started)
+
+
 def serve_with_fastapi(name: str, port: int) -> None:
     import uvicorn
     from fastapi import FastAPI, Request
@@ -91,6 +117,8 @@ if __name__ == "__main__":
     what, architecture, *rest = sys.argv[1:]
     if what == "bare":
         print(bare(architecture, int(rest[0]), float(rest[1])))
+    elif what == "quick":
+        print(quick(architecture, int(rest[0]), float(rest[1])))
     elif what == "fastapi":
         serve_with_fastapi(architecture, int(rest[0]))
     else:

@@ -6,6 +6,7 @@ import io
 import json
 import random
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -88,6 +89,23 @@ def test_wishes_in_the_query_and_in_sagemakers_header(server, pictures):
     assert len(answer["top"]) == 1
     assert server.invoke(body, query="?top_k=none")[0] == 400
     assert server.invoke(body, query="?" + "&".join(f"k{number}=1" for number in range(50)))[0] == 400
+
+
+def test_explanations_at_the_same_time_do_not_mix(server, pictures):
+    bodies = [picture.read_bytes() for picture in pictures]
+    alone = [server.invoke(body, query="?explain=true")[1] for body in bodies]
+    with ThreadPoolExecutor(8) as pool:
+        queries = ["?explain=true", "?top_k=2"] * 9
+        together = list(pool.map(lambda body, query: server.invoke(body, query=query), bodies * 2, queries))
+    for number, (status, answer) in enumerate(together):
+        expected = alone[number % len(bodies)]
+        assert status == 200
+        assert answer["label"] == expected["label"]
+        if number % 2 == 0:
+            assert answer["explanation"]["crop"] == expected["explanation"]["crop"]
+            assert np.allclose(answer["explanation"]["grid"], expected["explanation"]["grid"], atol=2e-3)
+        else:
+            assert "explanation" not in answer
 
 
 def test_the_model_and_its_example(server, small_model):
