@@ -17,6 +17,7 @@ CONTAINER_FOLDER = "/opt/ml/model"
 ANYWHERE = "0.0.0.0"  # noqa: S104 -- a container is reached from outside of it
 PORT_VARIABLE = "SAGEMAKER_BIND_TO_PORT"
 OPTIONS_VARIABLE = "DOGBREED_SERVE_OPTIONS"
+SWITCH_S = 0.0005
 EPILOG = """\
 examples:
   python -m dogbreed.serve runs/NAME
@@ -68,6 +69,8 @@ def serve(argv: Sequence[str]) -> int:
     # Before torch comes: its threads would otherwise wait for each other by counting, and on a busy machine take the
     # cores from whom they wait for.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # A thread that has computed a layer waits so long for Python while others use it.
+    sys.setswitchinterval(SWITCH_S)
     from dogbreed.serving.web.guards import is_loopback
     from dogbreed.serving.web.listening import listen
     from dogbreed.serving.web.running import run_server

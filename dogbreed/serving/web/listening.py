@@ -21,11 +21,14 @@ def listen(host: str, port: int) -> socket.socket:
         UserError: the port is in use, or may not be; there is no such address here.
     """
     try:
-        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
     except (socket.gaierror, UnicodeError) as error:
         msg = f"--host {host} is no address of this machine: use 127.0.0.1, or 0.0.0.0 for all of its addresses."
         raise UserError(msg) from error
-    listener = socket.socket(family, socket.SOCK_STREAM)
+    # With the protocol's number: without it asyncio leaves answers to wait 40 ms for the client's acknowledgement.
+    listener = socket.socket(family, kind, protocol)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind(address)

@@ -73,7 +73,8 @@ def load(wishes: Wishes, bounds: Bounds, doorman: Doorman, loop: asyncio.Abstrac
         access_log=AccessLog() if wishes.logs_access else None,
     )
     classes = f"{len(predictor.class_names)} classes"
-    threads = f"{pace.num_threads} {'thread' if pace.num_threads == 1 else 'threads'}"
+    count = described["num_threads"]
+    threads = f"{count} {'thread' if count == 1 else 'threads'}"
     return Loaded(endpoint, batcher, f"{described['architecture']}, {classes}, {described['device']}, {threads}")
 
 
@@ -83,7 +84,8 @@ def choose_pace(wishes: Wishes, *, is_gpu: bool) -> Pace:
     if is_gpu:
         pace = Pace(max_batch=64, num_decoders=min(num_cpus(), 16), num_lanes=1, num_threads=num_threads)
     else:
-        pace = Pace(num_decoders=min(num_threads, 16), num_lanes=num_threads, num_threads=num_threads)
+        alone = 1 if num_threads < 4 else 4  # two threads that wait for each other are no faster than one
+        pace = Pace(num_decoders=min(num_threads, 16), num_lanes=num_threads, num_threads=alone)
     return replace(
         pace,
         max_batch=wishes.max_batch or pace.max_batch,

@@ -51,7 +51,10 @@ class Loader:
 
     def _run(self) -> None:
         try:
-            from dogbreed.serving.web import loading  # torch: the longest part
+            from dogbreed.serving.web.quick_start import without_compiler  # and torch: the longest part
+
+            with without_compiler():
+                from dogbreed.serving.web import loading
         except BaseException as error:  # noqa: BLE001 -- raised again in the main thread
             self.error = error
         loop, doorman, on_end = self._place.result()

@@ -22,7 +22,7 @@ class Pace:
         num_threads: With which torch computes a batch while nothing else is to be done, >= 1.
     """
 
-    max_batch: int = 8
+    max_batch: int = 4
     max_wait_ms: float = 0.0
     max_queue: int = 128
     num_decoders: int = 2

@@ -20,7 +20,7 @@ TOP = Path(__file__).resolve().parents[2]
 WATCHED = """
 import atexit, sys
 from dogbreed.serve import main
-unwanted = ("lightning", "hydra", "omegaconf", "smdebug", "fastapi", "matplotlib")
+unwanted = ("lightning", "hydra", "omegaconf", "smdebug", "fastapi", "matplotlib", "torch._dynamo")
 atexit.register(lambda: print("imported:", *(name for name in unwanted if name in sys.modules)))
 main()
 """
