@@ -73,7 +73,7 @@ class Server:
         return client
 
     def metrics(self) -> dict[str, float]:
-        """Return what /metrics says, without buckets, labels in the names; a server full of clients refuses at first."""
+        """Return what /metrics says, without buckets, labels in the names; a full server refuses at first."""
         deadline = time.monotonic() + 20
         while (answer := self.ask("/metrics"))[0] != 200:
             assert time.monotonic() < deadline, answer
