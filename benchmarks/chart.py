@@ -1,9 +1,9 @@
 """One picture and one table of all figures that have a target, and the recipes' tables: ``python -m benchmarks.chart``.
 
-The picture goes beside the rows, the tables into README.md and docs/; they show the machine with the most rows.
+The picture goes beside the rows, the tables into README.md and docs/; of each
+benchmark they show the machine that measured last.
 """
 
-from collections import Counter
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
@@ -42,10 +42,14 @@ def put_block(page: Path, name: str, block: str) -> None:
 
 
 def bounded_rows() -> list[dict[str, str]]:
-    """Read the rows that have a target, of the machine that has most of them."""
-    rows = [row for file in sorted(RESULTS.glob("*.csv")) for row in read_csv(file) if row.get("target")]
-    machine = Counter(row["machine"] for row in rows).most_common(1)[0][0]
-    return [row for row in rows if row["machine"] == machine]
+    """Read the rows that have a target; of each benchmark those of the machine that measured last."""
+    kept = []
+    for file in sorted(RESULTS.glob("*.csv")):
+        rows = [row for row in read_csv(file) if row.get("target")]
+        if rows:
+            machine = max(rows, key=itemgetter("date", "machine"))["machine"]
+            kept += [row for row in rows if row["machine"] == machine]
+    return kept
 
 
 def margin(row: dict[str, str]) -> float:

@@ -73,8 +73,12 @@ class Server:
         return client
 
     def metrics(self) -> dict[str, float]:
-        """Return what /metrics says, without buckets, labels in the names."""
-        lines = self.ask("/metrics")[2].decode().splitlines()
+        """Return what /metrics says, without buckets, labels in the names; a full server refuses at first."""
+        deadline = time.monotonic() + 20
+        while (answer := self.ask("/metrics"))[0] != 200:
+            assert time.monotonic() < deadline, answer
+            time.sleep(0.05)
+        lines = answer[2].decode().splitlines()
         pairs = (line.rpartition(" ") for line in lines if line and not line.startswith("#"))
         return {name: float(value) for name, _, value in pairs}
 

@@ -50,6 +50,7 @@ def test_the_configured_networks_are_found():
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("architecture", [*CONFIGURED, *OTHERS])
 def test_every_network_in_every_format(architecture, tmp_path):
     folder = saved(architecture, tmp_path)
@@ -79,6 +80,7 @@ def test_other_opsets(opset, finished_run, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.photos
 def test_200_photographs(tmp_path):
     """A trained network says the same of photographs in every format: the first five classes, to five digits."""
