@@ -15,7 +15,7 @@ TOP = DOCS.parent
 # What stands where; a page that is not named here stands at the end.
 NAVIGATION = {
     "First steps": ("train", "data", "recipes", "sweeps", "launch"),
-    "Use a model": ("serving", "serving_page", "serving_export", "serving_deploy", "serving_ray"),
+    "Use a model": ("serving", "serving_app", "serving_page", "serving_export", "serving_deploy", "serving_ray"),
     "How to": ("backbone", "rule", "offline", "spot", "devices", "cost"),
     "Understand": ("diagnosis", "speed", "architecture"),
     "Look up": ("troubleshooting", "sentences", "configuration", "reference"),
