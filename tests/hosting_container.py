@@ -9,15 +9,6 @@ import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-folder, port = Path(sys.argv[1]), int(sys.argv[2])
-behaviour = os.environ.get("BEHAVIOUR", "")
-if behaviour == "crash":
-    print("Error: no such weights", flush=True)
-    sys.exit(2)
-answer = json.loads((folder / "example.json").read_text())
-if behaviour == "lie":
-    answer["top"][0]["probability"] = answer["probability"] = 0.5
-
 
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
@@ -34,7 +25,7 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def do_GET(self):
-        self.reply(503 if behaviour == "sick" else 200, {})
+        self.reply(503 if self.server.behaviour == "sick" else 200, {})
 
     def do_POST(self):
         body = self.rfile.read(int(self.headers["Content-Length"]))
@@ -45,10 +36,24 @@ class Handler(BaseHTTPRequestHandler):
         told = {
             name: self.headers.get(name) for name in ("Content-Type", "Accept", "X-Amzn-SageMaker-Custom-Attributes")
         }
-        self.reply(200, {**answer, "told": told})
+        self.reply(200, {**self.server.answer, "told": told})
 
 
-server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
-signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=server.shutdown).start())
-print("serving", flush=True)
-server.serve_forever(0.05)
+def main():
+    folder, port = Path(sys.argv[1]), int(sys.argv[2])
+    behaviour = os.environ.get("BEHAVIOUR", "")
+    if behaviour == "crash":
+        print("Error: no such weights", flush=True)
+        sys.exit(2)
+    answer = json.loads((folder / "example.json").read_text())
+    if behaviour == "lie":
+        answer["top"][0]["probability"] = answer["probability"] = 0.5
+    server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
+    signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=server.shutdown).start())
+    print("serving", flush=True)
+    server.behaviour, server.answer = behaviour, answer
+    server.serve_forever(0.05)
+
+
+if __name__ == "__main__":
+    main()

@@ -14,14 +14,15 @@ from launch.standin import StandIn
 PRICES = "us-east-1: {ml.c6i.xlarge: 0.2, ml.g5.xlarge: 1.4, serverless: 0.00002}\n"
 
 
-@pytest.fixture(scope="package")
+# A file each: neighbours' tests reset moto, which all stand-ins of a process share.
+@pytest.fixture(scope="module")
 def hosting():
     """Starts real containers, small ones."""
     with StandIn(max_jobs=0, container=small_container) as standin:
         yield standin
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def connection(hosting):
     """The account, as our commands connect to it, once: making clients takes longer than using them."""
     return connect(hosting)
