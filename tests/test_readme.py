@@ -81,11 +81,12 @@ def test_there_is_something_to_run():
     assert set(SCRIPTS) == {"ImageDataModule", "fit_run", "polyvore"}
 
 
-# Each takes long, and shows nothing that another test does not: two processes on the CPU, sweeps.
+# Each takes long, and shows nothing that another test does not: two processes on the CPU, sweeps, large networks.
 SLOW = [
     words
     for words in COMMANDS
-    if ("trainer.devices=2" in words and "trainer=cpu" not in words)
+    if "trainer.devices=2" in words
+    or {"model=resnet50", "model=mobilenetv3_large"} & set(words)
     or "hydra/launcher=sagemaker" in words
     or "model=resnet18,mobilenetv3_small" in words
 ]

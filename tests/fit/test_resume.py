@@ -38,7 +38,7 @@ def kill_at_random(options, run_dir, expected, seconds, seed):
 # -- killed ------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("num_workers", [0, 2])
+@pytest.mark.parametrize("num_workers", [0, pytest.param(2, marks=pytest.mark.slow)])
 def test_killed_at_a_random_moment(options, uninterrupted, tmp_path, num_workers):
     expected, seconds = uninterrupted
     seed = int.from_bytes(os.urandom(4))

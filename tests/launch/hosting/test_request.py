@@ -106,6 +106,7 @@ def test_our_limits_are_the_service_models(action, limit):
     assert limit.pattern in (None, known.get("pattern"))
 
 
+@pytest.mark.slow
 def test_the_whole_of_an_update_is_content():
     """The same settings are the same names; whatever changes, changes the name."""
     first = plan_of("target=cpu")
