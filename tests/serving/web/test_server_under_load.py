@@ -31,8 +31,8 @@ def test_five_minutes_of_twice_the_load(tmp_path, pictures):
         assert set(seen["statuses"]) == {"200", "429"}
         assert not seen["failures"]
         assert not seen["wrong"]
-        # Refusing costs little: what is taken in is answered almost as fast as without.
-        assert seen["statuses"]["200"] / seen["seconds"] > 0.6 * alone["statuses"]["200"] / alone["seconds"]
+        # Who is refused asks again at once, from the same cores: what these clients take, the network lacks.
+        assert seen["statuses"]["200"] / seen["seconds"] > 0.4 * alone["statuses"]["200"] / alone["seconds"]
         assert seen["p99_ms"] < 10 * alone["p99_ms"]
         early, late = memory[len(memory) // 10], memory[-1]
         assert late - early < 60e6, (early, late)
