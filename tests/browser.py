@@ -3,6 +3,7 @@
 import os
 import shutil
 from contextlib import contextmanager
+from types import SimpleNamespace
 
 import pytest
 
@@ -43,3 +44,12 @@ def open_chromium():
         browser = playwright.chromium.launch(executable_path=path, chromium_sandbox=False)
         yield browser
         browser.close()
+
+
+def watched_page(context, /, **more):
+    """Return a new page, what it asks for (``requests``), and what it complains of (``messages``)."""
+    seen = SimpleNamespace(page=context.new_page(), requests=[], messages=[], **more)
+    seen.page.on("request", lambda request: seen.requests.append(request.url))
+    seen.page.on("console", lambda message: seen.messages.append(message.text))
+    seen.page.on("pageerror", lambda error: seen.messages.append(f"uncaught {error}"))
+    return seen

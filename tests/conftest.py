@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from browser import open_chromium
 from helpers import QUICK, WEIGHTS, Answer, make_tree
 from hydra import version
 from hypothesis import settings
@@ -111,3 +112,10 @@ def finished_run(tree, tmp_path_factory):
     overrides += ["report=true"]
     cfg = compose(overrides)
     return fit_run(cfg, tmp_path_factory.mktemp("runs") / "colours")
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    """The system's Chromium, driven by Playwright."""
+    with open_chromium() as browser:
+        yield browser

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -16,6 +17,8 @@ from dogbreed.serving.requests import Request
 
 log = logging.getLogger(__name__)
 
+# So many batches in a row of which nothing could be computed, and a server calls itself ill.
+MAX_FAILURES = 3
 FAILED = "This could not be computed; the server's log says which error it was."
 
 
@@ -27,6 +30,38 @@ class Predicts(Protocol):
 
     def predict_batch(self, views: Sequence[View], top_k: int = 5, explain: bool = False) -> list[Answer]:  # noqa: FBT001, FBT002
         """Answer for several pictures in one forward pass."""
+
+
+class Pulse:
+    """How a server fares: how fast it is, and whether anything could be computed of late.
+
+    Args:
+        seconds_per_picture: To begin with.
+    """
+
+    def __init__(self, seconds_per_picture: float = 0.02) -> None:
+        self._seconds_per_picture = seconds_per_picture
+        self.num_failures = 0
+
+    @property
+    def is_healthy(self) -> bool:
+        """Whether one of the last `MAX_FAILURES` batches had an answer."""
+        return self.num_failures < MAX_FAILURES
+
+    def beat(self, outcomes: Sequence[Answer | RequestError], seconds_per_picture: float) -> None:
+        """Note a batch.
+
+        Args:
+            outcomes: What came of it.
+            seconds_per_picture: In which the server answered.
+        """
+        self._seconds_per_picture += 0.1 * (seconds_per_picture - self._seconds_per_picture)
+        has_failed = all(isinstance(outcome, RequestError) for outcome in outcomes)
+        self.num_failures = self.num_failures + 1 if has_failed else 0
+
+    def retry_after_s(self, num_waiting: int) -> int:
+        """Estimate in how many seconds half of the pictures that wait are answered, >= 1."""
+        return max(1, math.ceil(num_waiting * self._seconds_per_picture / 2))
 
 
 def predict_each(predictor: Predicts, views: Sequence[View], wishes: Sequence[Request]) -> list[Answer | RequestError]:

@@ -1,8 +1,8 @@
 """The network, made quick for answering.
 
 BatchNorm layers are folded into the convolutions before them, once; on a CPU the convolutions are packed, too; a GPU
-that has bfloat16 computes with it. What answers on a CPU is compared with what was loaded; where they differ, the
-network as it was loaded answers.
+that has bfloat16 computes with it. What answers is compared with what was loaded, before bfloat16; where they differ,
+the network as it was loaded answers.
 
 Shape legend: B batch, S input side, K classes, D features.
 """
@@ -23,8 +23,8 @@ from dogbreed.serving.packing import pack
 
 log = logging.getLogger(__name__)
 
-# Of probabilities; what is promised is 1e-5.
-TOLERANCE = 2e-6
+# Of probabilities. On a CPU 1e-5 is promised; a GPU rounds its convolutions to TF32, to others in another order.
+TOLERANCE, GPU_TOLERANCE = 2e-6, 1e-2
 
 
 @dataclass
@@ -70,7 +70,7 @@ def build_engine(model: LoadedModel, load_again: Callable[[], LoadedModel]) -> E
         load_again: Gives it as it was.
 
     Returns:
-        With a model that answers as the given one does, on a CPU within `TOLERANCE`.
+        With a model that answers as the given one does within `TOLERANCE`, on a GPU `GPU_TOLERANCE`, before bfloat16.
     """
     side, is_cpu = model.preprocessing.input_size_px, model.device.type == "cpu"
     generator = torch.Generator().manual_seed(0)
@@ -85,11 +85,11 @@ def build_engine(model: LoadedModel, load_again: Callable[[], LoadedModel]) -> E
         engine.has_plain_head = has_separate_head(model.net, side)
         with torch.inference_mode():
             found_BK = torch.softmax(engine(images)[0].float() / model.temperature, dim=1).cpu()
-        is_same = torch.allclose(found_BK, expected_BK, rtol=0, atol=TOLERANCE)
+        is_same = torch.allclose(found_BK, expected_BK, rtol=0, atol=TOLERANCE if is_cpu else GPU_TOLERANCE)
     except (RuntimeError, TypeError, ValueError, AttributeError) as error:
         log.debug("%s", error)
         is_same = False
-    if is_cpu and not is_same:
+    if not is_same:
         log.warning("The quick form of the network answers otherwise than the network: it is served as it is.")
         return Engine(load_again(), "eager")
     if model.device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False):

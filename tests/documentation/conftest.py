@@ -6,7 +6,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from browser import open_chromium
+from browser import watched_page
 
 TOP = Path(__file__).resolve().parents[2]
 
@@ -23,12 +23,6 @@ def site(tmp_path_factory):
     return SimpleNamespace(folder=folder, pages=sorted(folder.rglob("*.html")), out=done.stdout + done.stderr)
 
 
-@pytest.fixture(scope="module")
-def chromium():
-    with open_chromium() as browser:
-        yield browser
-
-
 @pytest.fixture
 def look(chromium):
     """Open a file, off the network: ``look(path, width=390, scheme="dark")``; files of the site itself may be read."""
@@ -37,12 +31,8 @@ def look(chromium):
     def opened(path, width=1280, scheme="light"):
         context = chromium.new_context(viewport={"width": width, "height": 844}, color_scheme=scheme, offline=True)
         contexts.append(context)
-        page = context.new_page()
-        seen = SimpleNamespace(page=page, outside=[], messages=[])
-        page.on("request", lambda ask: seen.outside.append(ask.url) if not ask.url.startswith("file:") else None)
-        page.on("console", lambda message: seen.messages.append(message.text))
-        page.on("pageerror", lambda error: seen.messages.append(str(error)))
-        page.goto(path.as_uri())
+        seen = watched_page(context)
+        seen.page.goto(path.as_uri())
         return seen
 
     yield opened

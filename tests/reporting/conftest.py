@@ -1,10 +1,9 @@
 """Run folders that no training has to be waited for, and a browser without a network."""
 
 import shutil
-from types import SimpleNamespace
 
 import pytest
-from browser import open_chromium
+from browser import watched_page
 from made_up_run import write_big_run
 
 
@@ -24,13 +23,6 @@ def own_run(finished_run, tmp_path):
     )
 
 
-@pytest.fixture(scope="module")
-def chromium():
-    """The system's Chromium, driven by Playwright."""
-    with open_chromium() as browser:
-        yield browser
-
-
 @pytest.fixture
 def visit(chromium):
     """Open a page from its file, off the network: ``visit(path, width=390, scheme="dark")``."""
@@ -39,12 +31,8 @@ def visit(chromium):
     def opened(path, width=1360, scheme="light"):
         context = chromium.new_context(viewport={"width": width, "height": 844}, color_scheme=scheme, offline=True)
         contexts.append(context)
-        page = context.new_page()
-        seen = SimpleNamespace(page=page, requests=[], messages=[])
-        page.on("request", lambda request: seen.requests.append(request.url))
-        page.on("console", lambda message: seen.messages.append(message.text))
-        page.on("pageerror", lambda error: seen.messages.append(str(error)))
-        page.goto(path.as_uri())
+        seen = watched_page(context)
+        seen.page.goto(path.as_uri())
         seen.requests = [address for address in seen.requests if not address.startswith(("data:", path.as_uri()))]
         return seen
 

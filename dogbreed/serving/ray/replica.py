@@ -6,7 +6,6 @@ All about pictures and answers is the handler's, which every server shares; here
 from __future__ import annotations
 
 import asyncio
-import math
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -20,7 +19,7 @@ from starlette.requests import Request as HttpRequest
 from starlette.responses import JSONResponse, Response
 
 from dogbreed.serving.answers import Answer, write_answers, write_error
-from dogbreed.serving.computing import failure, predict_each
+from dogbreed.serving.computing import Pulse, failure, predict_each
 from dogbreed.serving.errors import RequestError
 from dogbreed.serving.limits import Limits
 from dogbreed.serving.pictures import View
@@ -33,8 +32,6 @@ Outcome = Answer | RequestError
 # Ray's own and Amazon's container's names for one thing: the container sends to / what came to its /invocations.
 INVOCATIONS = ("/invocations", "/")
 ATTRIBUTES = "x-amzn-sagemaker-custom-attributes"
-# So many batches in a row of which nothing could be computed, and the replica calls itself ill.
-MAX_FAILURES = 3
 
 
 @dataclass(frozen=True)
@@ -96,8 +93,8 @@ class Replica:
         self._runner = ThreadPoolExecutor(1, "predict", torch.set_num_threads, (num_threads,))
         self._settings = self._given = settings
         self._gate = Gate()
-        self._num_admitted = self._num_failures = 0
-        self._seconds_per_picture = 0.05
+        self._num_admitted = 0
+        self._pulse = Pulse()
         self._batch_sizes: dict[int, int] = {}
         self._set_up()
 
@@ -116,8 +113,8 @@ class Replica:
         Raises:
             RuntimeError: in which case Ray starts another replica.
         """
-        if self._num_failures >= MAX_FAILURES:
-            msg = f"{self._num_failures} batches in a row could not be computed."
+        if not self._pulse.is_healthy:
+            msg = f"{self._pulse.num_failures} batches in a row could not be computed."
             raise RuntimeError(msg)
 
     def close(self) -> None:
@@ -133,7 +130,7 @@ class Replica:
             body, content_type = write_error(error)
             response = Response(body, error.status, media_type=content_type)
             if error.status == 429:
-                response.headers["Retry-After"] = str(self._retry_after_s())
+                response.headers["Retry-After"] = str(self._pulse.retry_after_s(self._num_admitted))
         except Exception as error:  # noqa: BLE001 -- a bug of ours; the log gets no part of the request
             body, content_type = write_error(failure(error))
             response = Response(body, 503, media_type=content_type)
@@ -217,10 +214,6 @@ class Replica:
         finally:
             self._num_admitted -= taken
 
-    def _retry_after_s(self) -> int:
-        """Estimate in how many seconds half of what waits is answered, >= 1."""
-        return max(1, math.ceil(self._num_admitted * self._seconds_per_picture / 2))
-
     def _set_up(self) -> None:
         settings = self._settings
         self._limits = Limits(settings.max_body_bytes, settings.max_pixels, settings.max_pictures)
@@ -243,11 +236,8 @@ class Replica:
     def _predict(self, jobs: list[Job]) -> list[Outcome]:
         started = time.perf_counter()
         outcomes = predict_each(self._predictor, [job.view for job in jobs], [job.wishes for job in jobs])
-        has_failed = all(isinstance(outcome, RequestError) for outcome in outcomes)
-        self._num_failures = self._num_failures + 1 if has_failed else 0
+        self._pulse.beat(outcomes, (time.perf_counter() - started) / len(jobs))
         self._batch_sizes[len(jobs)] = self._batch_sizes.get(len(jobs), 0) + 1
-        seconds = time.perf_counter() - started
-        self._seconds_per_picture += 0.1 * (seconds / len(jobs) - self._seconds_per_picture)
         return outcomes
 
 

@@ -16,16 +16,13 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 
 from dogbreed.serving.answers import Answer
-from dogbreed.serving.computing import Predicts, failure, predict_each
+from dogbreed.serving.computing import Predicts, Pulse, failure, predict_each
 from dogbreed.serving.errors import RequestError
 from dogbreed.serving.limits import Limits
 from dogbreed.serving.requests import Request, read_request
 from dogbreed.serving.web.monitoring import Monitor
 from dogbreed.serving.web.settings import Pace
 from dogbreed.serving.web.tickets import FairQueue, Ready, Ticket
-
-# So many batches in a row of which nothing could be computed, and the server calls itself ill.
-MAX_FAILURES = 3
 
 
 class Batcher:
@@ -48,9 +45,9 @@ class Batcher:
         self._may_decode, self._may_run = threading.Condition(self._lock), threading.Condition(self._lock)
         self._encoded: FairQueue[int | None] = FairQueue()  # None stands for a body, which is to be read first
         self._ready: FairQueue[Ready] = FairQueue()
-        self._num_admitted = self._num_decoding = self._num_running = self._num_failures = 0
+        self._num_admitted = self._num_decoding = self._num_running = 0
         self._is_closed = False
-        self._seconds_per_picture = 0.02
+        self._pulse = Pulse()
         self._threads: list[threading.Thread] = []
         self._start(self._decode_on, pace.num_decoders)
         self._start(self._run_on, pace.num_lanes)
@@ -63,7 +60,7 @@ class Batcher:
     @property
     def is_healthy(self) -> bool:
         """Whether something could be computed of late."""
-        return self._num_failures < MAX_FAILURES
+        return self._pulse.is_healthy
 
     def has_room(self) -> bool:
         """Say whether a picture would be taken in now."""
@@ -71,7 +68,7 @@ class Batcher:
 
     def retry_after_s(self) -> int:
         """Estimate in how many seconds half of what waits is answered, >= 1."""
-        return max(1, math.ceil(self._num_admitted * self._seconds_per_picture / 2))
+        return self._pulse.retry_after_s(self._num_admitted)
 
     def submit(self, body: bytes, content_type: str, options: Mapping[str, str]) -> Ticket:
         """Take in a request; on the event loop.
@@ -244,10 +241,7 @@ class Batcher:
     ) -> list[Ticket]:
         """Note what came of a batch, with the lock; return the tickets that are answered now."""
         self._num_running -= 1
-        seconds_per_picture = seconds / len(batch) / self._pace.num_lanes
-        self._seconds_per_picture += 0.1 * (seconds_per_picture - self._seconds_per_picture)
-        has_failed = all(isinstance(outcome, RequestError) for outcome in outcomes)
-        self._num_failures = self._num_failures + 1 if has_failed else 0
+        self._pulse.beat(outcomes, seconds / len(batch) / self._pace.num_lanes)
         settled = zip(batch, outcomes, strict=True)
         return [ticket for (ticket, item), outcome in settled if self._settle(ticket, item.number, outcome)]
 

@@ -9,10 +9,11 @@ import pytest
 import torch
 from PIL import Image
 
+from dogbreed.serving.computing import MAX_FAILURES
 from dogbreed.serving.errors import RequestError
 from dogbreed.serving.limits import Limits
 from dogbreed.serving.predictor import Predictor
-from dogbreed.serving.web.batching import MAX_FAILURES, Batcher
+from dogbreed.serving.web.batching import Batcher
 from dogbreed.serving.web.monitoring import Monitor
 from dogbreed.serving.web.settings import Pace
 from dogbreed.serving.web.tickets import FairQueue

@@ -1,10 +1,9 @@
 """The real server with a small real model, and the page in the system's Chromium."""
 
 import dataclasses
-from types import SimpleNamespace
 
 import pytest
-from browser import open_chromium
+from browser import watched_page
 from page_server import front_of
 from page_use import NAMES
 from servers import serving
@@ -33,12 +32,6 @@ def front(server):
         yield front
 
 
-@pytest.fixture(scope="module")
-def chromium():
-    with open_chromium() as browser:
-        yield browser
-
-
 @pytest.fixture
 def visit(chromium):
     """Open the page: ``visit(url, width=390, scheme="dark")``; sees to it that it asks nobody else and logs nothing."""
@@ -46,13 +39,9 @@ def visit(chromium):
 
     def opened(url, width=1280, scheme="light", is_calm=True, **options):
         context = chromium.new_context(viewport={"width": width, "height": 844}, color_scheme=scheme, **options)
-        page = context.new_page()
-        seen = SimpleNamespace(page=page, requests=[], messages=[], context=context, url=url, is_calm=is_calm)
-        page.on("request", lambda request: seen.requests.append(request.url))
-        page.on("console", lambda message: seen.messages.append(message.text))
-        page.on("pageerror", lambda error: seen.messages.append(f"uncaught {error}"))
-        page.goto(url)
-        page.wait_for_selector("#facts:not([hidden])")
+        seen = watched_page(context, context=context, url=url, is_calm=is_calm)
+        seen.page.goto(url)
+        seen.page.wait_for_selector("#facts:not([hidden])")
         visits.append(seen)
         return seen
 
