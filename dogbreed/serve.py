@@ -71,11 +71,13 @@ def serve(argv: Sequence[str]) -> int:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     # A thread that has computed a layer waits so long for Python while others use it.
     sys.setswitchinterval(SWITCH_S)
+    from dogbreed.model_description import find_model_folder, read_description
     from dogbreed.serving.web.guards import is_loopback
     from dogbreed.serving.web.listening import listen
     from dogbreed.serving.web.running import run_server
     from dogbreed.serving.web.settings import Bounds, Wishes
 
+    read_description(find_model_folder(args.model))  # said before anything is announced; the weights are checked later
     listener = listen(args.host, args.port)
     name = f"[{args.host}]" if ":" in args.host else args.host
     port = listener.getsockname()[1]
