@@ -15,8 +15,12 @@ from launch.aws.session import Aws
 from launch.aws.transient import watching
 from launch.hosting.protocols import EndpointState, Resource
 
-# Kind: how the API names it.
-_API = {"model": "Model", "configuration": "EndpointConfig", "endpoint": "Endpoint"}
+# Kind: how the API names it, and how boto3's methods do.
+_API = {
+    "model": ("Model", "model"),
+    "configuration": ("EndpointConfig", "endpoint_config"),
+    "endpoint": ("Endpoint", "endpoint"),
+}
 LOG_GROUP = "/aws/sagemaker/Endpoints"
 
 
@@ -68,22 +72,16 @@ class Endpoints:
             kept,
         )
 
-    def describe_config(self, name: str) -> Mapping[str, Any] | None:
-        """Return DescribeEndpointConfig's answer; None if there is none of this name."""
-        with translated(f"asking for the configuration {name}"):
-            try:
-                answer: dict[str, Any] = self._client.describe_endpoint_config(EndpointConfigName=name)
-            except self._client.exceptions.ClientError as error:
-                if is_unknown(error):
-                    return None
-                raise
-        return answer
+    def describe(self, kind: str, name: str) -> Mapping[str, Any] | None:
+        """Return what AWS says of a model or a configuration; None if there is none of this name.
 
-    def describe_model(self, name: str) -> Mapping[str, Any] | None:
-        """Return DescribeModel's answer; None if there is none of this name."""
-        with translated(f"asking for the model {name}"):
+        Raises:
+            UserError: AWS refuses.
+        """
+        api, method = _API[kind]
+        with translated(f"asking for the {kind} {name}"):
             try:
-                answer: dict[str, Any] = self._client.describe_model(ModelName=name)
+                answer: dict[str, Any] = getattr(self._client, f"describe_{method}")(**{f"{api}Name": name})
             except self._client.exceptions.ClientError as error:
                 if is_unknown(error):
                     return None
@@ -96,13 +94,13 @@ class Endpoints:
         Raises:
             UserError: AWS refuses.
         """
-        name = str(request[f"{_API[kind]}Name"])
-        describe = self.describe_model if kind == "model" else self.describe_config
-        if describe(name) is not None:
+        api, method = _API[kind]
+        name = str(request[f"{api}Name"])
+        if self.describe(kind, name) is not None:
             return False
         with translated(f"making the {kind} {name}"):
             try:
-                getattr(self._client, "create_model" if kind == "model" else "create_endpoint_config")(**request)
+                getattr(self._client, f"create_{method}")(**request)
             except self._client.exceptions.ClientError as error:
                 if _exists_already(error):  # the answer to a first attempt was lost, or another call was faster
                     return True
@@ -149,11 +147,10 @@ class Endpoints:
             BusyError: something is being done with the endpoint, until whose end it cannot be deleted.
             UserError: AWS refuses.
         """
-        api = _API[kind]
-        action = {"model": "delete_model", "configuration": "delete_endpoint_config", "endpoint": "delete_endpoint"}
+        api, method = _API[kind]
         with translated(f"deleting the {kind} {name}"):
             try:
-                getattr(self._client, action[kind])(**{f"{api}Name": name})
+                getattr(self._client, f"delete_{method}")(**{f"{api}Name": name})
             except self._client.exceptions.ClientError as error:
                 if is_unknown(error):
                     return False
@@ -173,15 +170,13 @@ class Endpoints:
         Raises:
             UserError: AWS cannot be asked.
         """
-        api = _API[kind]
-        rows_key = {"model": "Models", "configuration": "EndpointConfigs", "endpoint": "Endpoints"}[kind]
-        action = {"model": "list_models", "configuration": "list_endpoint_configs", "endpoint": "list_endpoints"}[kind]
+        api, method = _API[kind]
         with translated(f"listing the {kind}s"), ThreadPoolExecutor(NUM_THREADS) as pool:
             asked = {"SortBy": "CreationTime", "SortOrder": "Descending"}
             if name_contains:
                 asked["NameContains"] = name_contains
-            pages = self._client.get_paginator(action).paginate(**asked)
-            rows = [row for page in pages for row in page[rows_key]]
+            pages = self._client.get_paginator(f"list_{method}s").paginate(**asked)
+            rows = [row for page in pages for row in page[f"{api}s"]]
             tags = pool.map(lambda row: self._tags_or_none(row[f"{api}Arn"]), rows)
             return [
                 Resource(

@@ -82,7 +82,7 @@ class Deployment:
             remove_endpoint(self._service, self.name, self._poll_s)
             return None
         if state is not None:
-            check_kind(state, self._service.describe_config(state.config_name), self._plan.settings.kind)
+            check_kind(state, self._service.describe("configuration", state.config_name), self._plan.settings.kind)
         return state
 
     def run(self, existing: EndpointState | None) -> Outcome:
@@ -253,7 +253,7 @@ class Deployment:
             self._say("autoscaling removed, since none was asked for")
 
     def _has_same_machine(self, config_name: str) -> bool:
-        config = self._service.describe_config(config_name)
+        config = self._service.describe("configuration", config_name)
         kinds = {variant.get("InstanceType") for variant in config["ProductionVariants"]} if config else set()
         return kinds == {self._plan.settings.instance_type}
 

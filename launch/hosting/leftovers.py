@@ -111,7 +111,7 @@ def _archives(
     """Find archives below our prefix that no model reads, those aside that are left over themselves."""
     read = set()
     for model in models:
-        description = service.describe_model(model.name) if model.name not in leaving else None
+        description = service.describe("model", model.name) if model.name not in leaving else None
         containers = (
             [description.get("PrimaryContainer"), *(description.get("Containers") or ())] if description else []
         )

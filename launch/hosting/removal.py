@@ -74,6 +74,6 @@ def belongings(service: Endpoints, name: str) -> list[Resource]:
 
 def models_of(service: Endpoints, config_name: str) -> list[str]:
     """Return the models that a configuration names; none if it is gone."""
-    config = service.describe_config(config_name) if config_name else None
+    config = service.describe("configuration", config_name) if config_name else None
     variants = config["ProductionVariants"] if config else ()
     return [variant["ModelName"] for variant in variants if variant.get("ModelName")]

@@ -37,7 +37,7 @@ def list_endpoints(service: Endpoints, prices: PriceTable | None, *, is_everybod
         state = service.find(found.name) if is_everybodys or is_ours(found.tags) else None
         if state is None:
             continue
-        config = service.describe_config(state.config_name) if state.config_name else None
+        config = service.describe("configuration", state.config_name) if state.config_name else None
         rows.append(_row(state, config, service.region, prices))
         if state.failure:
             failures.append(f"{state.name}: {' '.join(state.failure.split())}")
