@@ -2,6 +2,7 @@
 
 import os
 import sys
+from contextlib import contextmanager
 
 import pytest
 from helpers import Answer
@@ -24,10 +25,9 @@ def driven():
         yield standin
 
 
-@pytest.fixture
-def aws(request, monkeypatch, tmp_path):
-    """The stand-in of this file, at which the environment points, without faults; runs start in an empty folder."""
-    standin = request.getfixturevalue(getattr(request.module, "STANDIN", "driven"))
+@contextmanager
+def pointed_at(standin, monkeypatch, tmp_path):
+    """Have the environment point at a stand-in, and commands start in an empty folder; without faults afterwards."""
     for name in [name for name in os.environ if name.startswith(("AWS_", "SAGEMAKER_"))]:
         monkeypatch.delenv(name)
     for name, value in standin.environment.items():
@@ -38,6 +38,15 @@ def aws(request, monkeypatch, tmp_path):
     yield standin
     standin.faults.clear()
     standin.reconnect()
+
+
+@pytest.fixture
+def aws(request, monkeypatch, tmp_path):
+    """The stand-in of this file, at which the environment points, without faults; runs start in an empty folder."""
+    with pointed_at(
+        request.getfixturevalue(getattr(request.module, "STANDIN", "driven")), monkeypatch, tmp_path
+    ) as standin:
+        yield standin
 
 
 @pytest.fixture(scope="module")

@@ -1,12 +1,12 @@
 """A stand-in whose endpoints answer, and commands that are run against it."""
 
-import os
 import sys
 
 import boto3
 import pytest
 from helpers import Answer
 from hosting_models import small_container, write_model
+from launch_standin import pointed_at
 
 from launch.aws.session import Aws
 from launch.standin import StandIn
@@ -47,18 +47,10 @@ def connect(hosting):
 def aws(hosting, connection, monkeypatch, tmp_path):
     """The stand-in, at which the environment points; without faults."""
     monkeypatch.setattr("launch.aws.session.connect", lambda settings: connection)
-    for name in [name for name in os.environ if name.startswith(("AWS_", "SAGEMAKER_"))]:
-        monkeypatch.delenv(name)
-    for name, value in hosting.environment.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
-    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
-    monkeypatch.chdir(tmp_path)
     (tmp_path / "prices.yaml").write_text(PRICES)
     hosting.requests.clear()
-    yield hosting
-    hosting.faults.clear()
-    hosting.reconnect()
+    with pointed_at(hosting, monkeypatch, tmp_path):
+        yield hosting
 
 
 @pytest.fixture
