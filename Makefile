@@ -13,7 +13,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --co
 # Overrides for make train: make train ARGS="model=resnet50 data=dogimages"
 ARGS ?=
 
-.PHONY: help train test test-all lint bench docs clean
+.PHONY: help train test test-all tour notebooks lint bench docs clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -27,6 +27,12 @@ test: .venv/.dev ## install the dev extra and run the quick tests, under 10 minu
 
 test-all: .venv/.dev ## all tests, the slow ones too
 	$(BIN)/python -m pytest -m "not gpu"
+
+tour: .venv/.dev ## README's five minutes and the notebooks, as they stand
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m slow --durations=0 tests/test_tour.py
+
+notebooks: .venv/.dev ## run the notebooks, and write docs/notebooks/ from what came of them
+	$(BIN)/python -m docs.notebook_pages docs/notebooks
 
 lint: .venv/.dev ## style, types, directions of imports
 	$(BIN)/ruff check .

@@ -1,6 +1,6 @@
 """One picture and one table of all figures that have a target, and the recipes' tables: ``python -m benchmarks.chart``.
 
-The picture goes beside the rows, the tables into README.md and docs/; of each
+The pictures and the tables go into docs/, the headlines into README.md; of each
 benchmark they show the machine that measured last.
 """
 
@@ -17,8 +17,24 @@ from benchmarks.record import RESULTS
 from dogbreed.files import read_csv, write_text
 from dogbreed.fit.figures import ACCENT, GREY, new_figure, save_figure
 
-PICTURE, GROWTH = RESULTS / "chart.png", RESULTS / "growth.png"
-README, RECIPES = TOP / "README.md", TOP / "docs" / "recipes.md"
+PICTURES = TOP / "docs" / "pictures"
+PICTURE, GROWTH = PICTURES / "chart.png", PICTURES / "growth.png"
+README, RECIPES, MEASURED = TOP / "README.md", TOP / "docs" / "recipes.md", TOP / "docs" / "measured.md"
+# What README shows of all rows: benchmark, words in the case, words in the peer's name.
+HEADLINES = (
+    ("recipes", "dogs-small, finetune=auto, test top-1", "fastai"),
+    ("recipes", "dogs-small, finetune=auto, whole command", "fastai"),
+    ("recipes", "dogs-small, finetune=head, test top-1", "notebook loop, 5 epochs, here"),
+    ("recipes", "dogs-small, finetune=head, whole command", "notebook loop, 5 epochs, here"),
+    ("recipes", "clothing, finetune=head, test top-1", "notebook loop, 5 epochs, here"),
+    ("recipes", "clothing, finetune=head, whole command", "notebook loop, 5 epochs, here"),
+    ("inputs", "first epoch", "torchvision"),
+    ("inputs", "later epoch", "torchvision"),
+    ("step", "resnet18, batch 32, 224 px, cached", "network alone"),
+    ("sweep", "20 learning rates", ""),
+    ("serving", "MobileNetV2, 2 cores, 99th percentile", "FastAPI"),
+    ("serving", "MobileNetV2", "TorchServe"),
+)
 REACHED = "#2f855a"
 WIDEST, MAX_LABEL = 8.0, 110
 
@@ -29,10 +45,16 @@ def main() -> None:
     draw(rows)
     if growth := read_csv(RESULTS / "growth.csv"):
         draw_growth(growth)
-    put_block(README, "benchmarks", table(rows))
+    shown = [row for row in rows if any(_is_headline(row, *headline) for headline in HEADLINES)]
+    put_block(README, "headlines", table(shown))
+    put_block(MEASURED, "benchmarks", table(rows))
     put_block(RECIPES, "grid", recipes.grid_table())
     put_block(RECIPES, "tricks", recipes.tricks_table())
-    print(f"{PICTURE}, {README}, {RECIPES}")
+    print(f"{PICTURE}, {README}, {MEASURED}, {RECIPES}")
+
+
+def _is_headline(row: dict[str, str], bench: str, case: str, peer: str) -> bool:
+    return row["bench"] == bench and case in row["case"] and peer in row["peer_name"]
 
 
 def put_block(page: Path, name: str, block: str) -> None:

@@ -15,9 +15,12 @@ TOP = DOCS.parent
 # What stands where; a page that is not named here stands at the end.
 NAVIGATION = {
     "First steps": ("train", "data", "recipes", "sweeps", "launch"),
+    "As it ran": tuple(
+        f"notebooks/{name}" for name in ("01_train_and_understand", "02_sweep_and_retrain", "03_sagemaker")
+    ),
     "Use a model": ("serving", "serving_app", "serving_page", "serving_export", "serving_deploy", "serving_ray"),
     "How to": ("backbone", "rule", "offline", "spot", "devices", "cost"),
-    "Understand": ("diagnosis", "speed", "architecture"),
+    "Understand": ("diagnosis", "speed", "measured", "experiments", "architecture"),
     "Look up": ("troubleshooting", "sentences", "configuration", "reference"),
     "Take part": ("contributing", "changelog"),
 }

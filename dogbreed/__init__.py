@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from dogbreed.data.preprocess import Preprocessing
     from dogbreed.datamodule import ImageDataModule
     from dogbreed.errors import UserError
+    from dogbreed.fit.build import prepare
+    from dogbreed.fit.overview import draw_pictures
     from dogbreed.fit.run import RunResult, fit_run
     from dogbreed.loaded_model import LoadedModel
     from dogbreed.model_folder import load_model, save_model
@@ -33,8 +35,10 @@ _HOMES = {
     "UserError": "dogbreed.errors",
     "compose": "dogbreed.config",
     "conf_dir": "dogbreed.config",
+    "draw_pictures": "dogbreed.fit.overview",
     "fit_run": "dogbreed.fit.run",
     "load_model": "dogbreed.model_folder",
+    "prepare": "dogbreed.fit.build",
     "save_model": "dogbreed.model_folder",
 }
 
@@ -50,8 +54,10 @@ __all__ = [
     "UserError",
     "compose",
     "conf_dir",
+    "draw_pictures",
     "fit_run",
     "load_model",
+    "prepare",
     "save_model",
 ]
 

@@ -126,6 +126,8 @@ def run_hydra_command(
             raise UserError(explain(error, config_name)) from error
         except RefusedError as error:
             raise UserError(str(error)) from error
+        except BrokenPipeError:  # what Hydra prints has no reader any more
+            raise
         except OSError as error:  # Hydra makes the run folder
             msg = f"The run folder cannot be made ({error}): choose another place with hydra.run.dir=DIR."
             raise UserError(msg) from error

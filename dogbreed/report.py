@@ -25,7 +25,7 @@ def main() -> None:
 
 
 def report(argv: Sequence[str]) -> None:
-    """Write a page about a run, or one that compares several, and print where it is.
+    """Write a page about a run, or one that compares several; print where it is, and of one run what it says first.
 
     Args:
         argv: Command line without the program's name.
@@ -43,7 +43,7 @@ def report(argv: Sequence[str]) -> None:
         msg = f"--out {out}: {out.parent} does not exist."
         raise UserError(msg)
 
-    from dogbreed.reporting import holds_sweep, write_comparison, write_report, write_sweep_page
+    from dogbreed.reporting import holds_sweep, summarise, write_comparison, write_report, write_sweep_page
 
     with disk_errors(out or folders[0], "--out FILE"):
         if len(folders) > 1:
@@ -52,6 +52,7 @@ def report(argv: Sequence[str]) -> None:
             written = write_sweep_page(folders[0], out)
         else:
             written = write_report(folders[0], out)
+            sys.stdout.write(f"{summarise(folders[0])}\n")
     sys.stdout.write(f"report  {written}\n")
 
 

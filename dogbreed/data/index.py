@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dogbreed.errors import UserError, shorten
+from dogbreed.tables import format_table
 
 SPLITS = ("train", "valid", "test")
 
@@ -174,6 +175,12 @@ class ImageIndex:
         """Return the number of pictures of each class in a split, in index order."""
         counts: list[int] = np.bincount(self.split(split).labels, minlength=len(self.class_names)).tolist()
         return counts
+
+    def class_table(self) -> str:
+        """Return the numbers of pictures by class and split, as text to be read."""
+        counts = [self.class_counts(split) for split in self.splits]
+        rows = list(zip(self.class_names, *counts, strict=True))
+        return format_table(["class", *self.splits], [*rows, ("all", *(sum(column) for column in counts))])
 
     def counts(self) -> dict[str, int]:
         """Return the number of pictures per split."""

@@ -20,7 +20,7 @@ from lightning.pytorch.strategies import DDPStrategy
 from omegaconf import DictConfig, OmegaConf
 
 from dogbreed.classifier import ImageClassifier
-from dogbreed.config import num_ranks, objectives
+from dogbreed.config import num_ranks, objectives, resolve
 from dogbreed.datamodule import ImageDataModule
 from dogbreed.distributed import from_all, from_main, world
 from dogbreed.errors import UserError, did_you_mean
@@ -80,6 +80,21 @@ def _check_inner_keys(node: DictConfig) -> None:
             place = inner._get_full_key(None)  # noqa: SLF001 -- there is no public way to ask
             msg = f"{place}.{unknown[0]} does not exist. {did_you_mean(unknown[0], parameters)}"
             raise UserError(msg)
+
+
+def prepare(cfg: DictConfig) -> tuple[ImageDataModule, ImageClassifier]:
+    """Build data module and classifier of a configuration, for a look at them or a Lightning trainer of one's own.
+
+    Args:
+        cfg: From `dogbreed.compose`; ``auto`` values allowed.
+
+    Returns:
+        Both, prepared for each other; the data set is fetched and scanned.
+
+    Raises:
+        UserError: the configuration, the data or the weights are not fit for it.
+    """
+    return build(resolve(cfg)[0])
 
 
 def build(cfg: DictConfig) -> tuple[ImageDataModule, ImageClassifier]:

@@ -208,19 +208,18 @@ class RunProgress(ProgressBar):
         """Print the epoch's line."""
         row = self._record.rows[-1]
         width = len(str(trainer.max_epochs))
-        with tqdm.external_write_mode():
-            log.info(
-                "epoch %*d/%d   train loss %s top1 %.3f   val loss %s top1 %.3f   %.1f s   %.0f images/s",
-                width,
-                row["epoch"],
-                trainer.max_epochs,
-                _loss(row["train/loss"]),
-                row["train/acc_top1"],
-                _loss(row.get("val/loss", math.nan)),
-                row.get("val/acc_top1", math.nan),
-                row["seconds"],
-                row["images_per_second"],
-            )
+        log.info(
+            "epoch %*d/%d   train loss %s top1 %.3f   val loss %s top1 %.3f   %.1f s   %.0f images/s",
+            width,
+            row["epoch"],
+            trainer.max_epochs,
+            _loss(row["train/loss"]),
+            row["train/acc_top1"],
+            _loss(row.get("val/loss", math.nan)),
+            row.get("val/acc_top1", math.nan),
+            row["seconds"],
+            row["images_per_second"],
+        )
 
     def on_train_end(self, *_: Any) -> None:
         """Close the bar."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from dogbreed.reporting.run import Run
 from dogbreed.reporting.sources import Integers, Numbers
 from dogbreed.reporting.verdict import LEARNED_SHARE, learned_share
 from dogbreed.reporting.words import count, number, percent
@@ -31,6 +32,19 @@ class CurveVerdict:
     kind: str
     sentence: str
     tone: str
+
+
+def judge_run(run: Run) -> CurveVerdict | None:
+    """Say what the curves of a run mean, by its epochs, or by its steps where those say more; None for no curves."""
+    verdict = None
+    if run.epochs and len(run.epochs):
+        train_loss, val_loss, val_accuracy = map(run.epochs.numbers, ("train/loss", "val/loss", "val/acc_top1"))
+        verdict = judge_curves(train_loss, val_loss, val_accuracy, run.num_classes)
+    if run.steps:
+        by_steps = judge_steps(run.steps.numbers("loss"))
+        if verdict is None or (verdict.kind == "too short" and by_steps.kind == "diverging"):
+            verdict = by_steps
+    return verdict
 
 
 def judge_curves(

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from dogbreed.reporting import drawing
-from dogbreed.reporting.curves import CurveVerdict, judge_curves, judge_steps
+from dogbreed.reporting.curves import CurveVerdict, judge_run
 from dogbreed.reporting.drawing import Figure
 from dogbreed.reporting.quality import (
     Calibration,
@@ -133,19 +133,13 @@ def _speed(metrics: Mapping[str, float]) -> str:
 def curves_part(run: Run) -> CurvesPart:
     """Draw the learning curves and judge them."""
     figures: list[Figure | None] = []
-    verdict = None
     if run.epochs and len(run.epochs):
-        train_loss, val_loss, val_accuracy = map(run.epochs.numbers, ("train/loss", "val/loss", "val/acc_top1"))
-        verdict = judge_curves(train_loss, val_loss, val_accuracy, run.num_classes)
         figures.append(drawing.draw_epochs(run.epochs, "loss", "Loss"))
         figures.append(drawing.draw_epochs(run.epochs, "acc_top1", "Accuracy (top-1)", is_share=True))
         figures.append(drawing.draw_rates(run.epochs))
     if run.steps:
-        by_steps = judge_steps(run.steps.numbers("loss"))
-        if verdict is None or (verdict.kind == "too short" and by_steps.kind == "diverging"):
-            verdict = by_steps
         figures.append(drawing.draw_step_losses(run.steps))
-    return CurvesPart(verdict, [figure for figure in figures if figure])
+    return CurvesPart(judge_run(run), [figure for figure in figures if figure])
 
 
 def steps_part(run: Run) -> StepsPart:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import os
 import shutil
 import sys
 import time
@@ -46,7 +47,7 @@ class LiveTable:
         global _table  # noqa: PLW0603 -- there is one screen
         self._total, self._objectives, self._modes = total, list(objectives), list(modes)
         self._stream = stream or sys.stdout
-        self.is_redrawn = self._stream.isatty()
+        self.is_redrawn = _can_be_redrawn(self._stream)
         self._running: dict[int, Mapping[str, Any]] = {}
         self._ended: list[Mapping[str, Any]] = []
         self._earlier = 0
@@ -193,6 +194,11 @@ def hush_job() -> None:
     for handler in logging.getLogger().handlers:
         if isinstance(handler, logging.StreamHandler) and not isinstance(handler, logging.FileHandler):
             handler.setLevel(logging.WARNING)
+
+
+def _can_be_redrawn(stream: TextIO) -> bool:
+    """Say whether lines above can be written over: on a terminal; a notebook's cell only looks like one."""
+    return stream.isatty() and os.environ.get("TERM") != "dumb" and "JPY_PARENT_PID" not in os.environ
 
 
 class _Above(io.TextIOBase):

@@ -1,7 +1,6 @@
 """Every option composes, resolves, binds to the signature that it names, and is documented by a command that works."""
 
 import importlib
-import importlib.util
 import inspect
 import re
 import shlex
@@ -33,6 +32,8 @@ NEEDED = {
     ("finetune", "discriminative"): ["model.pretrained=true"],
     ("sweep", "head"): ["model.pretrained=true"],
 }
+# Machines for which a request is made; of the others' presets the settings.
+SHIPPED = ("cpu", "a10g", "h100_x8_2nodes")
 # What the code hands over besides the keys.
 GIVEN = {
     "dogbreed.classifier.ImageClassifier": {"class_names", "class_counts", "optim", "finetune", "loss"},
@@ -87,8 +88,11 @@ def test_every_file_begins_with_its_purpose_and_a_command_that_works(file, cli, 
     words = shlex.split(command[1].replace("DIR", str(tree)).replace("FILE.csv", str(tmp_path / "m.csv")))
     if package == "launch" and not is_tuning and not is_hosting:
         LaunchSettings.of(compose(words[3:]))
-        if importlib.util.find_spec(words[2]) is None:
+        if file.stem not in SHIPPED:
             return
+    if words[2] == "dogbreed.train":
+        assert compose([word for word in words[3:] if word != "-m"])
+        return
     words[3:] = [word for word in words[3:] if word != "-m"]  # of a sweep Hydra shows nothing
     show = ["launch.dry_run=true"] if package == "launch" and not is_hosting else ["--cfg", "job"]
     answer = cli(words[2], *words[3:], *show)
@@ -102,7 +106,7 @@ def test_no_yaml_says_on_off_yes_or_no():
         assert not words, f"{file}: YAML and Hydra's command line read {words} differently"
 
 
-SLOW_EXPERIMENTS = {"dogimages_resnet50"}  # half a minute
+SLOW_EXPERIMENTS = {"resnet50_dogs", "resnet50_grid"}  # half a minute
 
 
 @pytest.mark.parametrize(

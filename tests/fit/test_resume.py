@@ -77,7 +77,7 @@ def test_killed(options, uninterrupted, tmp_path, moment):
     [
         ["trainer.val_check_interval=4", "loss.class_weights=balanced"],
         pytest.param(["ema=default", "augment=strong", "data.sampling=balanced"], marks=pytest.mark.slow),
-        ["finetune=head", "data.num_views=2"],
+        pytest.param(["finetune=head", "data.num_views=2"], marks=pytest.mark.slow),
         pytest.param(["trainer.max_steps=8"], marks=pytest.mark.slow),
         pytest.param(["trainer.val_check_interval=0.5"], marks=pytest.mark.slow),
         pytest.param(

@@ -34,6 +34,7 @@ def numbers(run_dir):
     return {key: value for key, value in metrics.items() if "/" in key}, rows, predictions
 
 
+@pytest.mark.slow
 def test_a_job_here_is_the_run_of_the_command(bundle, tree, tmp_path):
     lines = []
     ours = {path: path.stat().st_mtime_ns for path in Path(sys.prefix).glob("lib/python*/site-packages/*")}

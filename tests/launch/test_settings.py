@@ -23,8 +23,8 @@ def test_the_same_run_has_the_same_hash_apart_from_what_the_preset_binds():
 
 
 def test_launch_can_be_overridden_by_an_experiment_and_the_command_line():
-    cfg = compose(["launch=a10g", "experiment=dogimages_resnet50", "trainer.precision=32-true"])
-    assert (cfg.trainer.precision, cfg.data.batch_size, cfg.data.micro_batch_size) == ("32-true", 64, 128)
+    cfg = compose(["launch=a10g", "experiment=resnet50_dogs", "trainer.precision=32-true"])
+    assert (cfg.trainer.precision, cfg.data.batch_size, cfg.data.micro_batch_size) == ("32-true", 64, 64)
 
 
 def test_no_launch_is_a_sentence():

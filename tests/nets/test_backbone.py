@@ -151,7 +151,7 @@ def test_an_unreachable_hub_is_one_sentence_in_seconds(monkeypatch):
     started = time.perf_counter()
     with pytest.raises(UserError, match=r"resnet18.tv_in1k cannot be fetched .*Connection refused.*model.weights=FILE"):
         fetch_pretrained("resnet18.tv_in1k")
-    assert time.perf_counter() - started < 5
+    assert time.perf_counter() - started < 30  # not the hub's minutes of trying again
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with pytest.raises(UserError, match="HF_HUB_OFFLINE is set"):
         fetch_pretrained("resnet18.tv_in1k")

@@ -34,7 +34,14 @@ def test_who_reads_the_test_split_notices(vanishing, tmp_path):
         fit_run(compose_quick(vanishing, "trainer.max_epochs=1"), tmp_path / "run")
 
 
-@pytest.mark.parametrize("sweep", [("optim.lr=1e-3,1e-2", "finetune=full"), (*SEARCH, "finetune=full"), SEARCH])
+@pytest.mark.parametrize(
+    "sweep",
+    [
+        ("optim.lr=1e-3,1e-2", "finetune=full"),
+        pytest.param((*SEARCH, "finetune=full"), marks=pytest.mark.slow),
+        SEARCH,
+    ],
+)
 def test_no_trial_reads_it(vanishing, tmp_path, cli, sweep):
     place = tmp_path / "sweep"
     answer = cli("train", "-m", *QUICK, "data=folder", f"data.root={vanishing}", f"hydra.sweep.dir={place}", *sweep)

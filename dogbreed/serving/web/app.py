@@ -18,6 +18,7 @@ from dogbreed.serving.computing import failure
 from dogbreed.serving.errors import RequestError
 from dogbreed.serving.requests import read_custom_attributes
 from dogbreed.serving.web.batching import Batcher
+from dogbreed.serving.web.files import File
 from dogbreed.serving.web.guards import SECURITY_HEADERS, Bodies, ClientGoneError, check_sender, discard, has_body
 from dogbreed.serving.web.monitoring import CONTENT_TYPE, AccessLog, Monitor
 from dogbreed.serving.web.settings import Bounds
@@ -27,19 +28,6 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 _ATTRIBUTES = b"x-amzn-sagemaker-custom-attributes"
 _JSON = "application/json"
 _MAX_QUERY_FIELDS = 20
-
-
-@dataclass(frozen=True)
-class File:
-    """A file that is served as it is.
-
-    Args:
-        body: Its bytes.
-        content_type: Of the header.
-    """
-
-    body: bytes
-    content_type: str
 
 
 @dataclass

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 from dataclasses import dataclass, replace
-from importlib import resources
 from pathlib import Path
 
 import torch
@@ -13,13 +12,12 @@ import torch
 from dogbreed.machine import num_cpus
 from dogbreed.model_folder import find_model_folder
 from dogbreed.serving.predictor import Predictor
-from dogbreed.serving.web.app import Endpoint, File
+from dogbreed.serving.web.app import Endpoint
 from dogbreed.serving.web.batching import Batcher
 from dogbreed.serving.web.connections import Doorman
+from dogbreed.serving.web.files import File, page_files
 from dogbreed.serving.web.monitoring import AccessLog, Monitor
 from dogbreed.serving.web.settings import Bounds, Pace, Wishes
-
-_PAGE_TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 
 
 @dataclass
@@ -92,20 +90,6 @@ def choose_pace(wishes: Wishes, *, is_gpu: bool) -> Pace:
         max_queue=wishes.max_queue or pace.max_queue,
         max_wait_ms=pace.max_wait_ms if wishes.max_wait_ms is None else wishes.max_wait_ms,
     )
-
-
-def page_files() -> dict[str, File]:
-    """Read the page: its files by path, ``index.html`` as ``/``."""
-    folder = resources.files("dogbreed.serving.web") / "page"
-    if not folder.is_dir():
-        return {}
-    files = {}
-    for item in folder.iterdir():
-        content_type = _PAGE_TYPES.get(Path(item.name).suffix)
-        if content_type:
-            path = "/" if item.name == "index.html" else f"/{item.name}"
-            files[path] = File(item.read_bytes(), f"{content_type}; charset=utf-8")
-    return files
 
 
 def _example(folder: Path) -> dict[str, File]:

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import TYPE_CHECKING
 
+from dogbreed.serving.web.files import page_files
 from dogbreed.serving.web.front import Front
 from dogbreed.serving.web.settings import Bounds, Wishes
 
@@ -100,7 +101,7 @@ async def _serve(
 ) -> None:
     from dogbreed.serving.web.server import Server  # while torch is on its way
 
-    front = Front()
+    front = Front(page_files())
     server = Server(front, bounds, front.end)
 
     def go_on() -> None:

@@ -44,7 +44,7 @@ def test_from_a_folder_to_an_answer_an_update_and_the_end(aws, deploy, endpoints
 
     removed = endpoints("delete", "whole")
     assert removed.code == 0, removed.err
-    assert [line.split()[1] for line in removed.out.splitlines()] == ["endpoint", "configuration", "model"]
+    assert re.findall(r"^removed (\w+)", removed.out, re.M) == ["endpoint", "configuration", "model"], removed.out
     assert there_is("whole") == NOTHING
 
 

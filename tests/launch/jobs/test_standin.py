@@ -1,9 +1,7 @@
 """The stand-in: real jobs through the real toolkit, what moto lacks, faults."""
 
 import json
-import os
 import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
@@ -292,21 +290,3 @@ def test_an_empty_and_a_very_long_line_reach_the_log(aws):
     log(aws, "lines").write([(now_ms, ""), (now_ms, "x" * 300_000)])
     texts = [line.text for line in read_all(aws, "lines")]
     assert "".join(texts) == "x" * 300_000
-
-
-@pytest.mark.slow
-def test_the_command_prints_what_to_export_and_ends_by_ctrl_c():
-    command = [sys.executable, "-m", "launch.standin", "--port", "0"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        lines = []
-        for line in process.stdout:
-            lines.append(line)
-            if "Ctrl-C" in line:
-                break
-        exported = dict(line.removeprefix("export ").strip().split("=", 1) for line in lines if line.startswith("exp"))
-        listing = subprocess.run(
-            [sys.executable, "-m", "launch.jobs", "list"], env=os.environ | exported, capture_output=True, text=True
-        )
-        assert (listing.returncode, listing.stdout) == (0, "us-east-1 has no jobs of ours.\n"), listing.stderr
-        process.send_signal(2)
-        assert process.wait(20) == 130

@@ -118,14 +118,14 @@ def test_a_free_network_waits_for_pictures_in_decoding_and_no_longer_than_it_may
         quick = batcher.submit(jpeg("red"), "image/jpeg", {})
         started = time.monotonic()
         await quick.future
-        assert 0.25 < time.monotonic() - started < 5  # for the other one, which did not come
+        assert 0.9 < time.monotonic() - started < 15  # for the other one, which did not come
         slow.set()
         await waits.future
         started = time.monotonic()
         await batcher.submit(jpeg("red"), "image/jpeg", {}).future
-        assert time.monotonic() - started < 0.25  # nothing to wait for
+        assert time.monotonic() - started < 0.9  # nothing to wait for
 
-    run(watched, body, max_wait_ms=300)
+    run(watched, body, max_wait_ms=1000)
 
 
 def test_lanes_share_what_is_ready(watched):

@@ -37,11 +37,19 @@ def test_from_a_cold_start_to_the_end_by_a_signal(small_model, tmp_path):
         )
         seen = set()
         deadline = time.monotonic() + 120
+
+        def get(path):
+            with socket.create_connection(("127.0.0.1", port), timeout=60) as client:
+                client.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+                return read_answer(client)
+
+        status, headers, body = get("/")  # whoever opens the address at once sees the page, which waits for the model
+        assert (status, headers["content-type"]) == (200, "text/html; charset=utf-8")
+        assert b"<title>" in body
+        assert "content-security-policy" in headers
         while 200 not in seen:
             assert time.monotonic() < deadline
-            with socket.create_connection(("127.0.0.1", port), timeout=60) as client:
-                client.sendall(b"GET /ping HTTP/1.1\r\nHost: localhost\r\n\r\n")
-                status, headers, body = read_answer(client)
+            status, headers, body = get("/ping")
             seen.add(status)
             if status == 503:
                 assert "loaded" in json.loads(body)["error"]

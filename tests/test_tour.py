@@ -1,0 +1,79 @@
+"""README's five minutes and the notebooks, from top to bottom, nothing made shorter: what `make tour` runs."""
+
+import os
+import re
+import subprocess
+import sys
+import time
+import urllib.request
+from contextlib import contextmanager
+from pathlib import Path
+
+import nbformat
+import pytest
+from test_readme import BLOCK, TOUR
+
+from docs import notebook_pages
+
+HERE, SAGEMAKER = (block for kind, block in BLOCK.findall(TOUR) if kind == "bash")
+SERVE = re.compile(r"^python -m dogbreed\.serve (\S+).*\n", flags=re.M)
+PLACE = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+
+
+@contextmanager
+def being_served(folder, where):
+    """Serve a model in the folder where, on a free port; yields the address."""
+    words = [sys.executable, "-m", "dogbreed.serve", folder, "--port", "0"]
+    with subprocess.Popen(words, cwd=where, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as server:
+        try:
+            address = next(found[0] for line in server.stdout if (found := re.search(r"http://\S+:\d+", line)))
+            yield address
+        finally:
+            server.terminate()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_readmes_five_minutes(tmp_path):
+    def typed(*words, script):
+        done = subprocess.run([*words, "bash", "-euc", script], cwd=tmp_path, env=PLACE, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    (model,) = SERVE.findall(HERE)
+    began = time.monotonic()
+    said = typed(script=SERVE.sub("", HERE))
+    assert "report  comparison.html" in said
+    with being_served(model, tmp_path) as address, urllib.request.urlopen(f"{address}/", timeout=30) as page:
+        assert b"<title>" in page.read()
+    print(f"here {time.monotonic() - began:.0f} s")
+    began = time.monotonic()
+    said = typed(sys.executable, "-m", "launch.standin", "--port", "0", script=SAGEMAKER)
+    for words in ("CreateTrainingJob", "endpoint        dogs, InService", "removed endpoint dogs"):
+        assert words in said
+    print(f"SageMaker {time.monotonic() - began:.0f} s")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("path", sorted(notebook_pages.NOTEBOOKS.glob("*.ipynb")), ids=lambda path: path.stem)
+def test_a_notebook_runs_from_top_to_bottom(path, tmp_path):
+    notebook = notebook_pages.run(path, tmp_path)
+    notebook_pages.render(notebook, path.stem, tmp_path, tmp_path)
+    assert (tmp_path / f"{path.stem}.md").stat().st_size > 3000
+    assert list((tmp_path / path.stem).glob("*.webp"))
+
+
+@pytest.mark.parametrize("path", sorted(notebook_pages.NOTEBOOKS.glob("*.ipynb")), ids=lambda path: path.stem)
+def test_a_notebook_is_kept_without_outputs_and_its_page_is_its_own(path):
+    notebook = nbformat.read(path, as_version=4)
+    nbformat.validate(notebook)
+    page = (notebook_pages.TOP / "docs" / "notebooks" / f"{path.stem}.md").read_text(encoding="utf-8")
+    for cell in notebook.cells:
+        assert not cell.get("outputs")
+        assert cell.get("execution_count") is None
+        first, _, rest = cell.source.partition("\n")
+        assert first in page, "make notebooks writes the pages anew"
+        assert rest.strip("\n") in page, "make notebooks writes the pages anew"
+    # Of the machine on which it ran nothing is told.
+    assert not re.search(r"file://|/simple\b|site-packages|/(home|root|Users|tmp)/", page)
