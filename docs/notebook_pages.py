@@ -30,7 +30,7 @@ FRAME = re.compile(r'<iframe[^>]*\bsrc="([^"]+)"', flags=re.S)
 ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 STANDIN = re.compile(r"/\S*/standin-\w+")
 # What pip says in a job, of this machine's packages.
-PIP = re.compile(r"^(Looking in|Requirement already|Collecting|Downloading|Using cached|Installing collected|\[notice\])")
+PIP = re.compile(r"^(Looking in|Requirement already|Collecting|Downloading|Using cached|Installing coll|\[notice)")
 MAX_LINES = 60
 WIDTH_PX, QUALITY = 1000, 80
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from dogbreed.reporting.curves import judge_run
 from dogbreed.reporting.run import load_run
 from dogbreed.reporting.verdict import headline, worst_findings
+from dogbreed.reporting.words import count
 
 
 def summarise(run_dir: Path) -> str:
@@ -32,5 +33,5 @@ def summarise(run_dir: Path) -> str:
     silent = sum(rule.verdict == "ok" for rule in run.rules)
     if run.rules:
         more = sum(rule.is_issue for rule in run.rules) - len(findings)
-        lines.append(f"{silent} rules found nothing wrong{f', {more} more something' if more else ''}.")
+        lines.append(f"{count(silent, 'rule')} found nothing wrong{f', {more} more something' if more else ''}.")
     return "\n".join(lines)
