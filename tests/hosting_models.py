@@ -10,6 +10,10 @@ from PIL import Image
 
 from launch.standin.container import Command
 
+# What there may be of an endpoint.
+NOTHING = {"endpoints": 0, "configurations": 0, "models": 0}
+ONE = {"endpoints": 1, "configurations": 1, "models": 1}
+
 SERVER = Path(__file__).with_name("hosting_container.py")
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import io
+import json
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import pytest
 import torch
 from PIL import Image
 from torch import nn
@@ -16,6 +19,8 @@ from dogbreed.model_folder import save_model
 from dogbreed.nets.backbone import build_net
 from dogbreed.nets.familiarity import Familiarity
 from dogbreed.nets.features import logits_and_features
+from dogbreed.serving.errors import RequestError
+from dogbreed.serving.requests import Limits, read_request
 
 CLASS_NAMES = ("blue", "green", "red")
 
@@ -74,3 +79,23 @@ def form(*parts: tuple[str, bytes, str | None], boundary: str = "xyz") -> tuple[
         said = f'form-data; name="{name}"' + (f'; filename="{filename}"' if filename is not None else "")
         lines.append(f"--{boundary}\r\nContent-Disposition: {said}\r\n\r\n".encode() + content + b"\r\n")
     return b"".join(lines) + f"--{boundary}--\r\n".encode(), f"multipart/form-data; boundary={boundary}"
+
+
+LIMITS = Limits(max_body_bytes=3_000_000, max_pixels=1_000_000, max_pictures=4)
+PHOTO = encoded()
+B64 = base64.b64encode(PHOTO).decode()
+
+
+def read(body, content_type="application/json", **options):
+    body = json.dumps(body).encode() if isinstance(body, (dict, list)) else body
+    return read_request(body, content_type, options, LIMITS)
+
+
+def refused(body, content_type="application/json", **options):
+    with pytest.raises(RequestError) as caught:
+        read(body, content_type, **options)
+    sentence = caught.value.sentence
+    assert str(caught.value) == sentence
+    assert len(sentence) < 300
+    assert sentence[-1] in ".?"
+    return caught.value.status, sentence

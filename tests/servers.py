@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from multiprocessing import get_context
 from pathlib import Path
 
+import pytest
 import torch
 from children import PRELOADED, _redirect, end
 from helpers import save_picture
@@ -177,3 +178,8 @@ def head(server, length=None, *lines, path="/invocations", method="POST") -> byt
     if length is not None:
         lines.append(f"Content-Length: {length}")
     return "\r\n".join([*lines, "", ""]).encode()
+
+
+def is_right(answer, expected):
+    label, probability = expected
+    return answer["label"] == label and answer["probability"] == pytest.approx(probability, abs=1e-5)
