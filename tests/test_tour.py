@@ -4,7 +4,6 @@ import os
 import re
 import subprocess
 import sys
-import time
 import urllib.request
 from contextlib import contextmanager
 from pathlib import Path
@@ -32,26 +31,27 @@ def being_served(folder, where):
             server.terminate()
 
 
+def typed(where, *words, script):
+    done = subprocess.run([*words, "bash", "-euc", script], cwd=where, env=PLACE, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-def test_readmes_five_minutes(tmp_path):
-    def typed(*words, script):
-        done = subprocess.run([*words, "bash", "-euc", script], cwd=tmp_path, env=PLACE, capture_output=True, text=True)
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
-
+def test_the_minutes_here(tmp_path):
     (model,) = SERVE.findall(HERE)
-    began = time.monotonic()
-    said = typed(script=SERVE.sub("", HERE))
-    assert "report  comparison.html" in said
+    assert "report  comparison.html" in typed(tmp_path, script=SERVE.sub("", HERE))
     with being_served(model, tmp_path) as address, urllib.request.urlopen(f"{address}/", timeout=30) as page:
         assert b"<title>" in page.read()
-    print(f"here {time.monotonic() - began:.0f} s")
-    began = time.monotonic()
-    said = typed(sys.executable, "-m", "launch.standin", "--port", "0", script=SAGEMAKER)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_the_minutes_on_sagemaker(tmp_path):
+    said = typed(tmp_path, sys.executable, "-m", "launch.standin", "--port", "0", script=SAGEMAKER)
     for words in ("CreateTrainingJob", "endpoint        dogs, InService", "removed endpoint dogs"):
         assert words in said
-    print(f"SageMaker {time.monotonic() - began:.0f} s")
 
 
 @pytest.mark.slow
