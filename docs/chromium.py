@@ -10,6 +10,11 @@ from typing import Any
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 
 
+def find_chromium() -> str | None:
+    """Return the first on the PATH; None if there is none."""
+    return next(filter(None, map(shutil.which, NAMES)), None)
+
+
 @contextmanager
 def chromium() -> Iterator[Any]:
     """Start it, driven by Playwright.
@@ -19,7 +24,7 @@ def chromium() -> Iterator[Any]:
     """
     from playwright.sync_api import sync_playwright
 
-    path = next(filter(None, map(shutil.which, NAMES)), None)
+    path = find_chromium()
     if path is None:
         msg = f"No {', '.join(NAMES)} on the PATH: apt-get install chromium."
         raise FileNotFoundError(msg)

@@ -31,6 +31,8 @@ ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 STANDIN = re.compile(r"/\S*/standin-\w+")
 # What pip says in a job, of this machine's packages.
 PIP = re.compile(r"^(Looking in|Requirement already|Collecting|Downloading|Using cached|Installing coll|\[notice)")
+# A traceback, or the sentence with which our commands end.
+FAILURE = re.compile(r"^(Traceback \(most recent|Error: |Interrupted\.)|command not found", flags=re.M)
 MAX_LINES = 60
 WIDTH_PX, QUALITY = 1000, 80
 
@@ -40,6 +42,7 @@ def run(path: Path, folder: Path) -> Any:
 
     Raises:
         CellExecutionError: a cell has failed.
+        RuntimeError: a command that a cell types has failed.
     """
     notebook: Any = nbformat.read(path, as_version=4)
     # Cells that type "python" mean this one, and its commands' output is for a page.
@@ -48,12 +51,21 @@ def run(path: Path, folder: Path) -> Any:
         notebook, timeout=TIMEOUT_S, kernel_name="python3", resources={"metadata": {"path": str(folder)}}
     )
     client.execute(env=os.environ | words)
+    refuse_failures(notebook)
+    return notebook
+
+
+def refuse_failures(notebook: Any) -> None:
+    """See that no command of a ``!`` line has failed, of which Jupyter says nothing.
+
+    Raises:
+        RuntimeError: one has, with what it printed.
+    """
     for cell in notebook.cells:
         for output in cell.get("outputs", ()):
-            if output.output_type == "stream" and "Traceback (most recent call last)" in output.text:
-                msg = f"{path.name}: a command has failed:\n{output.text}"
+            if output.output_type == "stream" and FAILURE.search(output.text):
+                msg = f"a command has failed:\n{output.text}"
                 raise RuntimeError(msg)
-    return notebook
 
 
 def render(notebook: Any, name: str, scratch: Path, folder: Path) -> None:

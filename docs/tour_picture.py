@@ -23,7 +23,8 @@ GAP_PX, HEIGHT_PX, GREY = 24, 760, "#d9dde2"
 
 
 @contextmanager
-def _served(run: Path) -> Iterator[str]:
+def served(run: Path) -> Iterator[str]:
+    """Serve a run by the command, on a free port; yields the address."""
     words = [sys.executable, "-m", "dogbreed.serve", str(run), "--port", "0"]
     with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as server:  # noqa: S603
         assert server.stdout is not None
@@ -35,7 +36,7 @@ def _served(run: Path) -> Iterator[str]:
 
 def _photographs(run: Path, sweep: Path, photos: Sequence[Path]) -> list[Image.Image]:
     taken = []
-    with chromium() as browser, _served(run) as address:
+    with chromium() as browser, served(run) as address:
         for page in ((run / "report.html").as_uri(), address, (sweep / "sweep.html").as_uri()):
             view = browser.new_page(viewport=SIDE_PX, device_scale_factor=1.5)
             view.goto(page)

@@ -1,11 +1,12 @@
 """The system's Chromium, and what is measured in it."""
 
 import os
-import shutil
 from contextlib import contextmanager
 from types import SimpleNamespace
 
 import pytest
+
+from docs.chromium import chromium, find_chromium
 
 # What a reader has to see: text and its colour, on the colour of what lies behind it.
 CONTRASTS = """words => {
@@ -32,18 +33,13 @@ def open_chromium():
 
     For a module at most: as long as it is open, a process can have neither a second one nor another event loop.
     """
-    path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if path is None:
+    if not find_chromium():
         reason = "no Chromium on the PATH: apt-get install chromium"
         if os.environ.get("DOGBREED_REQUIRE_CHROMIUM"):
             pytest.fail(reason)
         pytest.skip(reason)
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, chromium_sandbox=False)
+    with chromium() as browser:
         yield browser
-        browser.close()
 
 
 def watched_page(context, /, **more):

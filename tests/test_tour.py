@@ -5,7 +5,6 @@ import re
 import subprocess
 import sys
 import urllib.request
-from contextlib import contextmanager
 from pathlib import Path
 
 import nbformat
@@ -13,22 +12,11 @@ import pytest
 from test_readme import BLOCK, TOUR
 
 from docs import notebook_pages
+from docs.tour_picture import served
 
 HERE, SAGEMAKER = (block for kind, block in BLOCK.findall(TOUR) if kind == "bash")
 SERVE = re.compile(r"^python -m dogbreed\.serve (\S+).*\n", flags=re.M)
 PLACE = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
-
-
-@contextmanager
-def being_served(folder, where):
-    """Serve a model in the folder where, on a free port; yields the address."""
-    words = [sys.executable, "-m", "dogbreed.serve", folder, "--port", "0"]
-    with subprocess.Popen(words, cwd=where, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as server:
-        try:
-            address = next(found[0] for line in server.stdout if (found := re.search(r"http://\S+:\d+", line)))
-            yield address
-        finally:
-            server.terminate()
 
 
 def typed(where, *words, script):
@@ -42,7 +30,7 @@ def typed(where, *words, script):
 def test_the_minutes_here(tmp_path):
     (model,) = SERVE.findall(HERE)
     assert "report  comparison.html" in typed(tmp_path, script=SERVE.sub("", HERE))
-    with being_served(model, tmp_path) as address, urllib.request.urlopen(f"{address}/", timeout=30) as page:
+    with served(tmp_path / model) as address, urllib.request.urlopen(f"{address}/", timeout=30) as page:
         assert b"<title>" in page.read()
 
 
@@ -77,3 +65,12 @@ def test_a_notebook_is_kept_without_outputs_and_its_page_is_its_own(path):
         assert rest.strip("\n") in page, "make notebooks writes the pages anew"
     # Of the machine on which it ran nothing is told.
     assert not re.search(r"file://|/simple\b|site-packages|/(home|root|Users|tmp)/", page)
+
+
+@pytest.mark.parametrize("said", ["a line\nError: There is no such folder.\n", "Traceback (most recent call last):\n"])
+def test_a_command_that_fails_within_a_notebook_is_noticed(said):
+    cell = nbformat.v4.new_code_cell("!python", outputs=[nbformat.v4.new_output("stream", text=said)])
+    with pytest.raises(RuntimeError, match="a command has failed"):
+        notebook_pages.refuse_failures(nbformat.v4.new_notebook(cells=[cell]))
+    cell.outputs[0].text = "issue   no Error: of ours\n"
+    notebook_pages.refuse_failures(nbformat.v4.new_notebook(cells=[cell]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -79,14 +80,14 @@ def check_single_run(config: DictConfig) -> None:
     Raises:
         UserError: with the command that searches.
     """
-    choices = config.hydra.runtime.choices
-    chosen = choices.get("sweep")
+    typed = [str(one) for one in (*config.hydra.overrides.hydra, *config.hydra.overrides.task)]
+    # An experiment may bring a search with it, which is there for -m.
+    asked = [one for one in typed if re.fullmatch(rf"\+*sweep=(?!null).+|hydra/sweeper={SWEEPER}", one)]
     # The winner's overrides name the sweep that it comes from, whose fixed values it keeps.
-    if config.hydra.job.config_name != "train" or config.get("from_sweep") or not (chosen or is_search(config)):
+    if config.hydra.job.config_name != "train" or config.get("from_sweep") or not asked:
         return
-    given = f"sweep={chosen}" if chosen else f"hydra/sweeper={SWEEPER}"
-    typed = [*config.hydra.overrides.hydra, *config.hydra.overrides.task]
-    kept = " ".join(_shell(str(one)) for one in typed if not str(one).startswith(("hydra.mode=", "hydra/help=")))
+    given = asked[-1].lstrip("+")
+    kept = " ".join(_shell(one) for one in typed if not one.startswith(("hydra.mode=", "hydra/help=")))
     msg = f"{given} is for a search, and this is a single run: add -m, python -m dogbreed.train -m {kept}"
     raise UserError(msg)
 

@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+import json
 import re
 import shlex
 
@@ -11,7 +12,7 @@ from helpers import TINY
 from omegaconf import DictConfig, OmegaConf
 from safetensors.torch import save_file
 
-from dogbreed import UserError, compose, conf_dir, fit_run
+from dogbreed import UserError, compose, conf_dir
 from dogbreed.config import group_options, resolve
 from dogbreed.config.resolve import AUTO_KEYS
 from launch.settings import LaunchSettings
@@ -116,23 +117,16 @@ SLOW_EXPERIMENTS = {"resnet50_dogs", "resnet50_grid"}  # half a minute
         for name in group_options()["experiment"]
     ],
 )
-def test_every_experiment_runs_a_short_fit(experiment, tree, tmp_path):
+def test_every_experiment_runs_by_its_line(experiment, tree, tmp_path, cli):
+    """As it is typed, without -m: the search that it names does not stand in the way."""
     architecture = compose([f"experiment={experiment}", "data=folder", f"data.root='{tree}'"]).model.architecture
     save_file(timm.create_model(architecture).state_dict(), tmp_path / "w.safetensors")
-    cfg = compose(
-        [
-            f"experiment={experiment}",
-            "data=folder",
-            f"data.root='{tree}'",
-            "data.batch_size=4",
-            "data.num_workers=0",
-            f"model.weights='{tmp_path / 'w.safetensors'}'",
-            "model.input_size_px=32",
-            "trainer=debug",
-        ]
-    )
-    result = fit_run(cfg, tmp_path / "run")
-    assert 0 <= result.metrics["test/acc_top1"] <= 1
+    small = ["data.batch_size=4", "data.num_workers=0", "model.input_size_px=32", "trainer=debug", "report=false"]
+    place = ["data=folder", f"data.root={tree}", f"model.weights={tmp_path / 'w.safetensors'}", "hydra.run.dir=run"]
+    answer = cli("train", f"experiment={experiment}", *place, *small)
+    assert answer.code == 0, answer.err
+    metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    assert 0 <= metrics["test/acc_top1"] <= 1
 
 
 # -- auto --------------------------------------------------------------------
