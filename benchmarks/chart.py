@@ -123,24 +123,26 @@ def draw(rows: list[dict[str, str]]) -> None:
 
 
 def draw_growth(rows: list[dict[str, str]]) -> None:
-    """Draw images/s over the size of a data set; the smallest size is the peer of all others."""
-    speeds: dict[str, dict[int, float]] = {}
+    """Draw images/s and memory a file over the size of a data set; each row's peer is a smaller size."""
+    curves: dict[str, dict[str, dict[int, float]]] = {"images/s": {}, "B": {}}
     for row in rows:
-        if row["unit"] == "images/s":
-            count, _, rest = row["case"].partition(" files of ")
-            curve = speeds.setdefault(rest.split(", ")[1], {})
-            curve[int(row["peer_name"].split()[0])] = float(row["peer"])
-            curve[int(count)] = float(row["ours"])
-    figure = new_figure(6, 3.2)
-    axes = figure.add_subplot()
-    for (when, curve), colour in zip(speeds.items(), (ACCENT, REACHED), strict=True):
-        counts = sorted(curve)
-        axes.plot(counts, [curve[count] for count in counts], marker="o", color=colour, label=when)
-    axes.set_xscale("log")
-    axes.set_ylim(bottom=0)
-    axes.set_xlabel("files")
-    axes.set_ylabel("images/s, one thread")
-    axes.legend(frameon=False)
+        what = row["case"].split(", ")[1]
+        curve = curves[row["unit"]].setdefault(what, {})
+        for count, value in ((row["peer_name"], row["peer"]), (row["case"], row["ours"])):
+            curve[int(count.split()[0])] = float(value)
+    figure = new_figure(7, 3)
+    for axes, unit in zip(figure.subplots(1, 2), ("images/s", "B"), strict=True):
+        for (what, curve), colour in zip(curves[unit].items(), (ACCENT, REACHED), strict=False):
+            counts = sorted(curve)
+            axes.plot(counts, [curve[count] for count in counts], marker="o", color=colour, label=what)
+        axes.set_xscale("log")
+        axes.set_xticks(counts, [f"{count:,}" for count in counts])
+        axes.minorticks_off()
+        axes.set_ylim(bottom=0)
+        axes.set_xlabel("files")
+        axes.set_ylabel("images/s, one thread" if unit == "images/s" else "most memory of its own, bytes a file")
+        if len(curves[unit]) > 1:
+            axes.legend(frameon=False)
     save_figure(figure, GROWTH)
 
 

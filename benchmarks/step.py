@@ -118,7 +118,8 @@ def _measure(size_px: int, steps: int, option: str = "", target: float | None = 
 
 def _measure_rules() -> Row:
     """Steps with the default rules that look at tensors twice, altogether."""
-    period = int(compose([]).diagnose.every_n_steps)
+    diagnose = compose(["diagnose.on_issue=log"]).diagnose
+    period = int(diagnose.every_n_steps)
     ours, bare, optimizer = _networks("resnet18.tv_in1k", NUM_CLASSES, 224)
     images = torch.randint(0, 256, (BATCH, 3, 224, 224), dtype=torch.uint8)
     labels = torch.arange(BATCH) % NUM_CLASSES
@@ -130,7 +131,7 @@ def _measure_rules() -> Row:
             timer,
             scratch,
             train_dataloaders=loader,
-            callbacks=instantiate(compose([]).diagnose, folder=Path(scratch)),
+            callbacks=instantiate(diagnose, folder=Path(scratch)),
         )
     bare_s, ratio = timer.compare()[0], timer.total_ratio(2 * period)
     case = f"ResNet18, batch {BATCH}, 224 px, {2 * period} training steps with diagnose=default"
@@ -143,7 +144,7 @@ def _measure_profiler() -> Row:
     ours, _, _ = _networks("resnet18.tv_in1k", NUM_CLASSES, 224)
     images = torch.randint(0, 256, (BATCH, 3, 224, 224), dtype=torch.uint8)
     labels = torch.arange(BATCH) % NUM_CLASSES
-    window = {"profile": True, "profile_start_step": WARM_UP + steps + 1, "profile_num_steps": steps}
+    window = {"on_issue": "log", "profile": True, "profile_start_step": WARM_UP + steps + 1, "profile_num_steps": steps}
     with tempfile.TemporaryDirectory() as scratch:
         cfg = compose(["diagnose=none", *(f"diagnose.{key}={str(value).lower()}" for key, value in window.items())])
         clock = StepTimes()

@@ -11,6 +11,7 @@ import math
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -63,10 +64,18 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
             shutil.rmtree(old, ignore_errors=True)
 
 
-def remove_unfinished(folder: Path, names: Iterable[str]) -> None:
-    """Remove what a killed process has left of files and folders of these names; nobody may be writing them."""
+def remove_unfinished(folder: Path, names: Iterable[str], min_age_s: float = 0.0) -> None:
+    """Remove what a killed process has left of files and folders of these names.
+
+    Args:
+        folder: They lie in it.
+        names: Of what was to be written.
+        min_age_s: Seconds without a change; with 0 nobody may be writing them.
+    """
     for name in names:
         for path in folder.glob(f".{glob.escape(name)}.????????*"):  # the eight letters that tempfile draws
+            if min_age_s and time.time() - path.stat().st_mtime < min_age_s:
+                continue
             if path.is_dir():
                 shutil.rmtree(path, ignore_errors=True)
             else:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from dogbreed.command import run_command
@@ -113,15 +115,24 @@ def _leftovers(service: Endpoints, args: argparse.Namespace) -> int:
     from launch.hosting.leftovers import find_leftovers, remove_leftovers
     from launch.hosting.tables import list_leftovers
 
+    if not 0 <= args.min_age < math.inf:
+        msg = f"--min-age {args.min_age:g} must be a number of minutes, 0 or more."
+        raise UserError(msg)
     settings = LaunchSettings(region=args.region, bucket=args.bucket, prefix=args.prefix)
     store = S3Store(service.aws, find_bucket(service.aws, settings))
     found = find_leftovers(service, store, args.prefix)
     sys.stdout.write(f"{list_leftovers(found, service.region)}\n")
     if not args.remove or not found:
         return 0
-    if not args.yes and sys.stdin.isatty() and not agrees(f"Remove these {len(found)}?"):
+    over = [item for item in found if not item.may_be_at_work(timedelta(minutes=args.min_age))]
+    if len(over) < len(found):
+        sys.stdout.write(
+            f"{len(found) - len(over)} of them are younger than {args.min_age:g} minutes and stay: somebody may be "
+            "deploying. --min-age 0 removes them, too.\n"
+        )
+    if not over or (not args.yes and sys.stdin.isatty() and not agrees(f"Remove {len(over)}?")):
         return 0
-    sys.stdout.write(f"removed {remove_leftovers(service, store, found, args.poll_s)}\n")
+    sys.stdout.write(f"removed {remove_leftovers(service, store, over, args.poll_s)}\n")
     return 0
 
 
@@ -167,6 +178,9 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     delete.add_argument("--force", action="store_true", help="even if dogbreed has not made it")
     left = actions.add_parser("leftovers", parents=[common, sure], help="what bears our tag and serves nobody")
     left.add_argument("--remove", action="store_true", help="remove it")
+    left.add_argument(
+        "--min-age", type=float, default=60.0, metavar="MIN", help="younger than this it stays (default: 60 minutes)"
+    )
     left.add_argument("--bucket", metavar="NAME", help="of the archives (default: SageMaker's own)")
     left.add_argument("--prefix", default="dogbreed", metavar="TEXT", help="they lie below it (default: dogbreed)")
     return parser.parse_args(argv)

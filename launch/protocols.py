@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -19,10 +20,12 @@ class StoredObject:
     Args:
         key: Its whole key.
         num_bytes: Its size.
+        modified: When it was written; None where the store does not say.
     """
 
     key: str
     num_bytes: int
+    modified: datetime | None = field(default=None, compare=False)
 
 
 class ObjectStore(Protocol):

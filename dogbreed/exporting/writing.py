@@ -12,11 +12,13 @@ from dogbreed.exporting.answering import Answering, describe
 from dogbreed.exporting.formats import FORMATS, Format, check_packages, open_file, write_file
 from dogbreed.exporting.pictures import real_views
 from dogbreed.exporting.verifying import Expected, Verification, expect, verify
-from dogbreed.files import replacing
+from dogbreed.files import remove_unfinished, replacing
 from dogbreed.loaded_model import LoadedModel
 from dogbreed.model_folder import find_model_folder, load_model
 
 DEFAULT_OPSET = 18
+# Nobody writes a file for so long without a change: it is what a killed export has left.
+ABANDONED_S = 3600.0
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,7 @@ def export_model(
     with ExitStack() as places:  # they get their names when all are verified
         for item in formats:
             target = Path(targets[item.name]).expanduser().absolute()
+            remove_unfinished(target.parent, [target.name], ABANDONED_S)
             unfinished = places.enter_context(replacing(target))
             write_file(item, net, unfinished, about, opset)
             written.append(Exported(item.name, target, _verify(item, unfinished, expected, model)))

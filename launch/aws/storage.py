@@ -114,7 +114,7 @@ class S3Store(ObjectStore):
             if page is None:
                 return
             for found in page.get("Contents", ()):
-                yield StoredObject(found["Key"], int(found["Size"]))
+                yield StoredObject(found["Key"], int(found["Size"]), found["LastModified"])
 
     def address(self, key: str) -> str:
         """Return a key's address, for sentences and requests."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from launch.hosting.names import models_prefix
@@ -34,6 +34,16 @@ class Leftover:
     why: str
     created: datetime | None = None
     num_bytes: int | None = None
+
+    def may_be_at_work(self, min_age: timedelta) -> bool:
+        """Say whether it may be part of a deployment that is still going on, which has no endpoint yet.
+
+        Args:
+            min_age: What is at least as old is not. What has failed is over at any age.
+        """
+        if self.kind == "endpoint" or self.created is None:
+            return False
+        return datetime.now(UTC) - self.created.astimezone(UTC) < min_age
 
 
 def find_leftovers(service: Endpoints, store: S3Store, prefix: str) -> list[Leftover]:
@@ -117,7 +127,7 @@ def _archives(
         )
         read |= {container.get("ModelDataUrl") for container in containers if container}
     return [
-        Leftover("archive", store.address(item.key), "no model reads it", num_bytes=item.num_bytes)
+        Leftover("archive", store.address(item.key), "no model reads it", item.modified, item.num_bytes)
         for item in store.list(f"{models_prefix(prefix)}/")
         if store.address(item.key) not in read
     ]

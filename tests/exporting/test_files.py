@@ -1,6 +1,7 @@
 """Exported files answer as the model folder does, say how to use them, and say nothing about this machine."""
 
 import json
+import os
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -166,3 +167,13 @@ def test_pictures_of_ones_own(finished_run, tmp_path):
     (tmp_path / "in" / "notes.txt").write_text("no picture")
     (item,) = export_model(finished_run.run_dir, {"torchscript": tmp_path / "a"}, pictures=tmp_path / "in")
     assert 1 + 15 + 4 <= item.verification.num_pictures <= 1 + 32 + 4
+
+
+def test_what_a_killed_export_has_left_goes_with_the_next(finished_run, tmp_path):
+    old, young, other = (tmp_path / name for name in (".a.12345678", ".a.abcdefgh", ".b.12345678"))
+    for file in (old, young, other):
+        file.write_text("half")
+    for file in (old, other):
+        os.utime(file, (0, 0))
+    export_model(finished_run.run_dir, {"torchscript": tmp_path / "a"})
+    assert {path.name for path in tmp_path.iterdir()} == {"a", young.name, other.name}

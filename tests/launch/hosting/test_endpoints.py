@@ -70,7 +70,12 @@ def test_leftovers_are_listed_and_removed(aws, sagemaker, deploy, endpoints, the
     rows = [line.split()[:2] for line in told.out.splitlines() if " left-" in line or "archive" in line]
     assert [kind for kind, _ in rows][:2] == ["configuration", "model"]
     assert "used" not in told.out
-    assert endpoints("leftovers", "--remove").code == 0
+    young = endpoints("leftovers", "--remove")
+    assert (young.code, "3 of them are younger than 60 minutes and stay" in young.out) == (0, True)
+    assert there_is("left") == {"endpoints": 0, "configurations": 1, "models": 1}
+    assert keys(aws, "dogbreed/models/") == archives
+    assert "--min-age nan must be a number of minutes" in endpoints("leftovers", "--remove", "--min-age", "nan").err
+    assert endpoints("leftovers", "--remove", "--min-age", 0).code == 0
     assert there_is("left") == NOTHING
     assert there_is("used") == {"endpoints": 1, "configurations": 1, "models": 1}
     assert keys(aws, "dogbreed/models/") < archives
