@@ -92,7 +92,7 @@ def test_the_wheel_holds_the_library_and_its_configuration_and_nothing_else(whee
     assert any(name.endswith("licenses/LICENSE") for name in names)
 
 
-def test_the_wheel_trains_evaluates_and_predicts_elsewhere(clean_python, tree, tmp_path):
+def test_the_wheel_trains_and_predicts_elsewhere(clean_python, tree, tmp_path):
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
 
     def run(*words):
@@ -106,10 +106,7 @@ def test_the_wheel_trains_evaluates_and_predicts_elsewhere(clean_python, tree, t
     assert all(Path(path).is_relative_to(clean_python.parents[1]) for path in here)
     assert "resnet18, resnet34, resnet50" in run(python.parent / "dogbreed-train", "--help")
     run(python, "-m", "dogbreed.train", *QUICK, f"data.root={tree}", "hydra.run.dir=run")
-    assert "test" in run(python, "-m", "dogbreed.evaluate", "run=run")
     assert "%" in run(python.parent / "dogbreed-predict", "run", tree / "test" / "red")
-    run(python, "-m", "dogbreed.train", "-m", *QUICK, f"data.root={tree}", "seed=1,2", "hydra.sweep.dir=sweep")
-    assert (tmp_path / "sweep" / "sweep.json").is_file()
 
 
 def test_hydra_finds_the_launcher_in_the_wheel(clean_python, tmp_path):

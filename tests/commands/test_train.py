@@ -203,6 +203,7 @@ def test_ctrl_c_ends_with_130_and_a_run_that_says_so(tmp_path):
     torch.load(tmp_path / "run" / "checkpoints" / "last.ckpt", weights_only=True)
 
 
+@pytest.mark.slow  # tests/fit/test_resume.py kills at chosen moments
 def test_a_killed_run_leaves_whole_files_and_a_folder_that_can_be_used_again(tmp_path):
     root = make_tree(tmp_path / "pictures", {"train": 8, "valid": 3})
     options = [*QUICK, "trainer.max_epochs=1000", f"data.root={root}", "hydra.run.dir=run"]

@@ -25,7 +25,7 @@ from dogbreed.fit.run_folder import RunFolder
 @pytest.mark.parametrize(
     "recipe",
     [
-        ("finetune=head", "augment=standard", "trainer.max_epochs=3", "data.num_views=0"),
+        ("finetune=head", "augment=standard", "trainer.max_epochs=2", "data.num_views=0"),
         pytest.param(
             ("finetune=head", "augment=standard", "trainer.max_epochs=3", "data.num_views=2"), marks=pytest.mark.slow
         ),

@@ -30,7 +30,7 @@ def computed(monkeypatch):
     return counts
 
 
-@pytest.mark.parametrize("cache", ["none", "auto"])
+@pytest.mark.parametrize("cache", [pytest.param("none", marks=pytest.mark.slow), "auto"])
 def test_as_many_views_as_epochs_are_the_ordinary_way(tree, weights, tmp_path, cache):
     words = (f"data.cache={cache}", "trainer.precision=32-true")
     ordinary = head_run(tree, weights, tmp_path / "ordinary", "data.num_views=0", *words)

@@ -61,9 +61,13 @@ MOMENTS = {
     "after training": ("dogbreed.fit.run.measure", 1, "trained to the end, not yet measured"),
     "while results are written": ("dogbreed.fit.outcome.draw_curves", 1, "trained to the end, not yet measured"),
 }
+QUICK_MOMENTS = ("while the best checkpoint is written", "at the end of an epoch", "while results are written")
 
 
-@pytest.mark.parametrize("moment", MOMENTS)
+@pytest.mark.parametrize(
+    "moment",
+    [moment if moment in QUICK_MOMENTS else pytest.param(moment, marks=pytest.mark.slow) for moment in MOMENTS],
+)
 def test_killed(options, uninterrupted, tmp_path, moment):
     function, nth, words = MOMENTS[moment]
     run_dir = tmp_path / "run"
@@ -141,7 +145,10 @@ def test_checkpoints_by_time_may_be_switched_off(options, tmp_path):
 # -- stopped -----------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("number", "num_workers"), [(signal.SIGINT, 2), (signal.SIGTERM, 0), (signal.SIGTERM, 2)])
+@pytest.mark.parametrize(
+    ("number", "num_workers"),
+    [(signal.SIGINT, 2), (signal.SIGTERM, 0), pytest.param(signal.SIGTERM, 2, marks=pytest.mark.slow)],
+)
 def test_stopped_by_a_signal(options, uninterrupted, tmp_path, number, num_workers):
     options = [*options, f"data.num_workers={num_workers}", "checkpoint_every_s=null"]
     run_dir = tmp_path / "run"

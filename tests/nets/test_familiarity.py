@@ -18,7 +18,15 @@ def cluster(count, seed, directions=3, dims=32, noise=0.3):
 
 @pytest.mark.parametrize(
     "architecture",
-    ["test_resnet", "test_vit", "test_convnext", "test_byobnet", "test_efficientnet", "mobilenetv3_small_050", "vgg11"],
+    [
+        "test_resnet",
+        "test_vit",
+        "test_convnext",
+        "test_byobnet",
+        "test_efficientnet",
+        "mobilenetv3_small_050",
+        pytest.param("vgg11", marks=pytest.mark.slow),
+    ],
 )
 def test_logits_are_those_of_the_network_and_features_go_into_its_last_layer(architecture):
     size_px = 160 if "test_" in architecture else 64

@@ -93,7 +93,9 @@ def study_in(folder):
 
 
 @pytest.mark.usefixtures("hydra_restore_singletons")
-@pytest.mark.parametrize("engine", NUMERIC)
+@pytest.mark.parametrize(
+    "engine", [name if name in ("tpe", "gp") else pytest.param(name, marks=pytest.mark.slow) for name in NUMERIC]
+)
 def test_engines_propose_what_the_space_holds(hydra_sweep_runner, tmp_path, engine):
     seen = []
 

@@ -111,6 +111,7 @@ def test_a_finished_sweep_is_not_written_over(tree, tmp_path, cli):
     assert {path: path.read_bytes() for path in (tmp_path / "s").rglob("*") if path.is_file()} == before
 
 
+@pytest.mark.slow
 def test_a_failed_trial_keeps_nothing_alive(tree, tmp_path, cli, monkeypatch):
     import gc
 
