@@ -18,7 +18,15 @@ NAVIGATION = {
     "As it ran": tuple(
         f"notebooks/{name}" for name in ("01_train_and_understand", "02_sweep_and_retrain", "03_sagemaker")
     ),
-    "Use a model": ("serving", "serving_app", "serving_page", "serving_export", "serving_deploy", "serving_ray"),
+    "Use a model": (
+        "serving",
+        "serving_app",
+        "serving_page",
+        "serving_export",
+        "serving_deploy",
+        "serving_ray",
+        "serving_handler",
+    ),
     "How to": ("backbone", "rule", "offline", "spot", "devices", "cost"),
     "Understand": ("diagnosis", "speed", "measured", "experiments", "architecture"),
     "Look up": ("troubleshooting", "sentences", "configuration", "reference"),
