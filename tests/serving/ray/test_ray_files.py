@@ -1,18 +1,24 @@
 """Settings of the Ray Serve deployment, and the files that the packed model holds for it: all that needs no Ray."""
 
+import os
 import subprocess
 import sys
 from importlib import metadata
+from pathlib import Path
 
 import pytest
 import yaml
 
+import dogbreed
 from dogbreed import UserError
 from dogbreed.machine import num_cpus
+from dogbreed.serving.ray.app import _import_path
 from dogbreed.serving.ray.files import ray_files
 from dogbreed.serving.ray.settings import RaySettings, count_gpus, model_place, read_settings, with_user_config
 
 NO_GPU = {"CUDA_VISIBLE_DEVICES": ""}
+
+TOP = str(Path(dogbreed.__file__).resolve().parents[1])
 
 
 def test_config_names_the_application():
@@ -34,6 +40,13 @@ def test_application_finds_the_code_beside_it(tmp_path):
     command = [sys.executable, "-S", "-c", "import dogbreed_app; print(dogbreed_app.app)"]
     done = subprocess.run(command, cwd=tmp_path, env={"PYTHONPATH": str(tmp_path)}, capture_output=True, text=True)
     assert done.stdout == f"built {tmp_path}\n", done.stderr
+
+
+def test_workers_are_told_where_the_package_is_that_is_only_on_sys_path(monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", "/opt/ml/model")
+    assert _import_path() == {"PYTHONPATH": f"/opt/ml/model{os.pathsep}{TOP}"}
+    monkeypatch.setenv("PYTHONPATH", TOP)
+    assert _import_path() == {}
 
 
 def test_requirements_leave_what_the_container_has():
