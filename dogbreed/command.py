@@ -115,6 +115,7 @@ def run_hydra_command(
 
         arguments = [quote_path(argument) for argument in rewrite(sys.argv[1:])]
         sys.argv[1:] = add_overrides(arguments, hydra_overrides, first=True)
+        _refuse_unknown(arguments)
         _refuse_both(arguments)
         if not is_main():
             sys.argv[1:] = _as_other_rank(sys.argv[1:])
@@ -138,6 +139,20 @@ def run_hydra_command(
             raise UserError(msg)
 
     run_command(body)
+
+
+def _refuse_unknown(arguments: Sequence[str]) -> None:
+    """Refuse an option that there is not, for which Hydra has ten lines of usage.
+
+    Raises:
+        UserError: names it.
+    """
+    from hydra._internal.utils import get_args_parser
+
+    _, unknown = get_args_parser().parse_known_args(arguments)
+    if unknown:
+        msg = f"{unknown[0]} is no option: values are written KEY=VALUE without dashes, and --help lists the keys."
+        raise UserError(msg)
 
 
 def _refuse_both(arguments: Sequence[str]) -> None:

@@ -15,6 +15,7 @@ from dogbreed.errors import did_you_mean
 
 # Groups to which users add nodes of their own.
 _OPEN_GROUPS = ("callbacks", "logger")
+_OWN_RULE = re.compile(r"diagnose\.rules\.\w+\._target_$")
 _OVERRIDDEN = re.compile(r"Could not override '([^']+)'")
 
 
@@ -30,6 +31,8 @@ def explain(error: Exception, config_name: str) -> str:
     """
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         return _explain_option(error.missing_cfg_file, [str(option) for option in error.options or ()])
+    if isinstance(error, OverrideParseException) and Path(error.override).is_dir() and config_name == "evaluate":
+        return f"{error.override} is no KEY=VALUE: write run={error.override}."
     if isinstance(error, OverrideParseException):
         return (
             f"{error.override} cannot be read as KEY=VALUE. A value with spaces, brackets, commas or = needs "
@@ -65,7 +68,7 @@ def _explain_option(path: str, options: list[str]) -> str:
 
 def _explain_key(key: str, config_name: str, message: str = "") -> str:
     group, _, name = key.partition(".")
-    if group in _OPEN_GROUPS and name:
+    if (group in _OPEN_GROUPS and name) or _OWN_RULE.match(key):
         return f"{key} does not exist: to add one, put + before it, +{key}=VALUE."
     files = [conf_dir() / group / f"{option}.yaml" for option in group_options().get(group, [])]
     others = [file.stem for file in files if name and OmegaConf.select(_load(file), name) is not None]

@@ -29,6 +29,9 @@ from dogbreed.errors import UserError, did_you_mean, shorten
 # scan the same folder.
 MAX_REMEMBERED = 50_000
 
+# Of pictures; what a file is, its content says.
+_USUAL_ENDINGS = (".jpg", ".jpeg", ".png", ".webp")
+
 
 class _Seen(NamedTuple):
     size_bytes: int
@@ -143,6 +146,9 @@ def _build_index(
         )
         raise UserError(msg)
     if not good:
+        if not found and any(file.suffix.lower() in _USUAL_ENDINGS for file in root.iterdir()):
+            msg = f"The pictures lie directly in {root}, without folders of classes: name the folder above it."
+            raise UserError(msg)
         hint = f" ({len(bad)} files there are no readable pictures)" if bad else ""
         msg = f"No pictures found in {root}{hint}: expected train/CLASS/picture.jpg or CLASS/picture.jpg."
         raise UserError(msg)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import inspect
 import logging
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import lightning as L
 import torch
+from hydra._internal.utils import _locate  # get_object logs what is not there
 from hydra.errors import InstantiationException
 from hydra.utils import get_object
 from hydra.utils import instantiate as hydra_instantiate
@@ -31,6 +33,7 @@ from dogbreed.nets.backbone import check_weights, fetch_pretrained
 from dogbreed.nets.flops import count_parameters
 
 log = logging.getLogger(__name__)
+_LOCATED = re.compile(r"Error locating target '([^']+)'")
 
 
 def instantiate(node: DictConfig, **arguments: Any) -> Any:
@@ -48,7 +51,11 @@ def instantiate(node: DictConfig, **arguments: Any) -> Any:
     except InstantiationException as error:
         if isinstance(error.__cause__, UserError):  # from a node within this one
             raise error.__cause__ from None
-        msg = f"_target_={node.get('_target_')} cannot be built: {str(error).splitlines()[0]}"
+        what, reason = str(node.get("_target_")), str(error).splitlines()[0]
+        if located := _LOCATED.match(reason):  # the first cause says more
+            what, cause = located[1], _first_cause(error)
+            reason = str(cause).splitlines()[0]
+        msg = f"_target_={what} cannot be built: {reason}"
         raise UserError(msg) from error
     keys = {str(key) for key in node if not str(key).startswith("_")}
     try:
@@ -57,6 +64,13 @@ def instantiate(node: DictConfig, **arguments: Any) -> Any:
         msg = f"{node._target_} does not take these keys: {error}."
         raise UserError(msg) from error
     return build(**arguments)
+
+
+def _first_cause(error: BaseException) -> BaseException:
+    """Return what the exception at the bottom of a chain was."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return error
 
 
 def _check_inner_keys(node: DictConfig) -> None:
@@ -71,7 +85,7 @@ def _check_inner_keys(node: DictConfig) -> None:
             continue
         _check_inner_keys(inner)
         try:
-            parameters = inspect.signature(get_object(inner["_target_"])).parameters if "_target_" in inner else {}
+            parameters = inspect.signature(_locate(inner["_target_"])).parameters if "_target_" in inner else {}
         except (ImportError, AttributeError, ValueError):  # no such thing, about which Hydra says enough
             continue
         takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())

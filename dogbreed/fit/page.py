@@ -7,6 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from dogbreed.errors import UserError
+from dogbreed.run_files import DIAGNOSIS_JSON, METRICS_CSV, STEPS_CSV
+
 log = logging.getLogger(__name__)
 
 
@@ -14,7 +17,8 @@ log = logging.getLogger(__name__)
 def writing_page(run_dir: Path, *, is_wanted: bool) -> Iterator[None]:
     """Write ``report.html`` after the block, which has left in ``run.json`` how it ended.
 
-    A page that cannot be written costs one warning, never the run.
+    A page that cannot be written costs one warning, never the run; a run that was refused before its first step has
+    nothing to show.
 
     Args:
         run_dir: The run folder.
@@ -22,6 +26,9 @@ def writing_page(run_dir: Path, *, is_wanted: bool) -> Iterator[None]:
     """
     try:
         yield
+    except UserError:
+        is_wanted = is_wanted and any((run_dir / name).exists() for name in (DIAGNOSIS_JSON, METRICS_CSV, STEPS_CSV))
+        raise
     finally:
         if is_wanted:
             from dogbreed.reporting import write_aside, write_report

@@ -20,7 +20,8 @@ from dogbreed.files import user_cache_dir
 from dogbreed.nets.folding import quicken
 
 WAYS_OUT = (
-    "model.weights=FILE (.safetensors or .pth from another machine), model.pretrained=false (train from scratch), "
+    "model.weights=FILE (.safetensors or .pth from another machine), model.pretrained=false (train from scratch; in "
+    "Python weights=FILE, pretrained=False), "
     "or a copy of the hub's cache folder (HF_HOME)"
 )
 PROBE_TIMEOUT_S = 10
@@ -236,11 +237,12 @@ def _read_state_dict(file: Path) -> dict[str, Tensor]:
             return load_file(file)
         content: Any = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:
-        hint = (
-            "it must hold tensors only (a state dict), no pickled objects"
-            if file.suffix != ".safetensors"
-            else "damaged"
-        )
+        if file.suffix == ".safetensors":
+            hint = "damaged"
+        elif file.read_bytes()[:2] in (b"PK", b"\x80\x02", b"\x80\x04"):  # a zip archive, or a pickle, of torch
+            hint = "it must hold tensors only (a state dict), no pickled objects"
+        else:
+            hint = "it is no file of weights"
         msg = f"model.weights={file} cannot be loaded: {hint}; save it again as .safetensors or as a state dict."
         raise UserError(msg) from error
     for key in ("state_dict", "model_state_dict", "model"):

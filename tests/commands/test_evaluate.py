@@ -67,6 +67,7 @@ def test_wrong_words(cli, run_dir, tmp_path):
     for words, match in (
         ([], r"run must be given: add run=RUN_FOLDER"),
         (["run=nowhere"], r"nowhere does not exist: give a run folder or a model folder"),
+        ([str(run_dir)], r"is no KEY=VALUE: write run=/"),
         ([f"run={tmp_path}"], r"holds several runs|neither a run folder nor a model folder|give one of them"),
         ([f"run={run_dir}", "split=dev"], r"has no dev split; it has train, valid, test"),
         ([f"run={run_dir}", f"data_root={tmp_path / 'gone'}"], r"gone is not a folder"),

@@ -14,7 +14,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import dogbreed
 from dogbreed.errors import UserError
 from dogbreed.model_description import find_model_folder, read_description
 from dogbreed.serving.ray.settings import RaySettings, model_place, read_settings
@@ -117,7 +116,7 @@ def _import_path() -> dict[str, str]:
 
     The first two releases of Amazon's container do not have ``code/`` in their PYTHONPATH.
     """
-    source = str(Path(dogbreed.__file__).resolve().parents[1])
+    source = str(Path(__file__).resolve().parents[3])
     known = [item for item in os.environ.get("PYTHONPATH", "").split(os.pathsep) if item]
     if source in (*known, sysconfig.get_path("purelib"), sysconfig.get_path("platlib")):
         return {}
