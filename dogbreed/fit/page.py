@@ -7,9 +7,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from dogbreed.errors import UserError
-from dogbreed.run_files import DIAGNOSIS_JSON, METRICS_CSV, STEPS_CSV
-
 log = logging.getLogger(__name__)
 
 
@@ -17,8 +14,7 @@ log = logging.getLogger(__name__)
 def writing_page(run_dir: Path, *, is_wanted: bool) -> Iterator[None]:
     """Write ``report.html`` after the block, which has left in ``run.json`` how it ended.
 
-    A page that cannot be written costs one warning, never the run; a run that was refused before its first step has
-    nothing to show.
+    A page that cannot be written costs one warning, never the run.
 
     Args:
         run_dir: The run folder.
@@ -26,9 +22,6 @@ def writing_page(run_dir: Path, *, is_wanted: bool) -> Iterator[None]:
     """
     try:
         yield
-    except UserError:
-        is_wanted = is_wanted and any((run_dir / name).exists() for name in (DIAGNOSIS_JSON, METRICS_CSV, STEPS_CSV))
-        raise
     finally:
         if is_wanted:
             from dogbreed.reporting import write_aside, write_report
