@@ -142,16 +142,20 @@ def run_hydra_command(
 
 
 def _refuse_unknown(arguments: Sequence[str]) -> None:
-    """Refuse an option that there is not, for which Hydra has ten lines of usage.
+    """Refuse an option that there is not, or one amid the values, for which Hydra has ten lines of usage.
 
     Raises:
-        UserError: names it.
+        UserError: names what is not understood.
     """
     from hydra._internal.utils import get_args_parser
 
     _, unknown = get_args_parser().parse_known_args(arguments)
     if unknown:
-        msg = f"{unknown[0]} is no option: values are written KEY=VALUE without dashes, and --help lists the keys."
+        msg = (
+            f"{unknown[0]} is no option: values are written KEY=VALUE without dashes, and --help lists the keys."
+            if unknown[0].startswith("-")
+            else f"{unknown[0]} stands apart: write all KEY=VALUE together, options before or behind them."
+        )
         raise UserError(msg)
 
 

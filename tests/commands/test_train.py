@@ -130,6 +130,7 @@ WRONG = [
     (["experiment=dogs"], r"experiment=dogs does not exist"),
     (["optim.lr=1,2"], r"add -m"),
     (["rubbish"], r"rubbish cannot be read as KEY=VALUE"),
+    (["seed=1", "--cfg", "job", "seed=2"], r"^Error: seed=2 stands apart: write all KEY=VALUE together"),
     (["--epochs", "5"], r"^Error: --epochs is no option: values are written KEY=VALUE"),
     (["diagnose.rules.mine._target_=mine.Rule"], r"put \+ before it, \+diagnose\.rules\.mine\._target_=VALUE"),
     (
