@@ -71,7 +71,9 @@ def test_phases_lines_and_metrics_are_shown_as_they_come(aws, service, launch, c
     out, err = capfd.readouterr()
     assert lines_of(out) == ["line 1", "line 2", "line 3, later than the end"]
     assert "val/acc_top1        0.75" in out
-    assert [line.split()[2] for line in err.splitlines()] == ["Starting", "Training", "Uploading", "Completed"]
+    phases = [line.split()[2] for line in err.splitlines()]
+    assert phases[-3:] == ["Training", "Uploading", "Completed"]
+    assert phases[:-3] in (["Starting"], [])  # a busy machine's first look may come later
     check_outcome(state)
     kept = LaunchRecord.read(run_dir)
     assert (kept.state, kept.secondary_state, kept.failure) == ("Completed", "Completed", None)
