@@ -74,12 +74,19 @@ def remove_unfinished(folder: Path, names: Iterable[str], min_age_s: float = 0.0
     """
     for name in names:
         for path in folder.glob(f".{glob.escape(name)}.????????*"):  # the eight letters that tempfile draws
-            if min_age_s and time.time() - path.stat().st_mtime < min_age_s:
+            if min_age_s and not _is_older(path, min_age_s):
                 continue
             if path.is_dir():
                 shutil.rmtree(path, ignore_errors=True)
             else:
                 path.unlink(missing_ok=True)
+
+
+def _is_older(path: Path, age_s: float) -> bool:
+    try:
+        return time.time() - path.stat().st_mtime >= age_s
+    except FileNotFoundError:  # its writer has just given it its name
+        return False
 
 
 def write_text(path: Path, text: str) -> None:

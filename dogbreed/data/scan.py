@@ -94,7 +94,11 @@ def scan_folder(
             is refused.
     """
     check_root(root)
-    return _build_index(root, list(walk_tree(root)), rule, on_bad_file, class_names, progress)
+    found = list(walk_tree(root))
+    if not found and any(file.suffix.lower() in _USUAL_ENDINGS for file in root.iterdir()):
+        msg = f"The pictures lie directly in {root}, without folders of classes: name the folder above it."
+        raise UserError(msg)
+    return _build_index(root, found, rule, on_bad_file, class_names, progress)
 
 
 def scan_manifest(
@@ -146,9 +150,6 @@ def _build_index(
         )
         raise UserError(msg)
     if not good:
-        if not found and any(file.suffix.lower() in _USUAL_ENDINGS for file in root.iterdir()):
-            msg = f"The pictures lie directly in {root}, without folders of classes: name the folder above it."
-            raise UserError(msg)
         hint = f" ({len(bad)} files there are no readable pictures)" if bad else ""
         msg = f"No pictures found in {root}{hint}: expected train/CLASS/picture.jpg or CLASS/picture.jpg."
         raise UserError(msg)

@@ -228,6 +228,12 @@ def check_weights(file: Path) -> None:
         raise UserError(msg)
 
 
+def _begins_as_torch_saves(file: Path) -> bool:
+    """Say whether a file is a zip archive or a pickle."""
+    with file.open("rb") as stream:
+        return stream.read(2).startswith((b"PK", b"\x80"))
+
+
 def _read_state_dict(file: Path) -> dict[str, Tensor]:
     check_weights(file)
     try:
@@ -239,7 +245,7 @@ def _read_state_dict(file: Path) -> dict[str, Tensor]:
     except Exception as error:
         if file.suffix == ".safetensors":
             hint = "damaged"
-        elif file.read_bytes()[:2] in (b"PK", b"\x80\x02", b"\x80\x04"):  # a zip archive, or a pickle, of torch
+        elif _begins_as_torch_saves(file):
             hint = "it must hold tensors only (a state dict), no pickled objects"
         else:
             hint = "it is no file of weights"
