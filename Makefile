@@ -21,9 +21,9 @@ help: ## this list
 train: .venv/.core ## install the core and train on the built-in sample (ARGS="model=resnet50 …")
 	$(BIN)/python -m dogbreed.train $(ARGS)
 
-# One process more than the two cores that CI has: many tests wait for others.
+# Two processes more than the two cores that CI has: many tests wait for others.
 test: .venv/.dev ## install the dev extra and run the quick tests, under 10 minutes on 2 cores
-	$(BIN)/python -m pytest -n 3 --dist worksteal
+	$(BIN)/python -m pytest -n 4 --dist worksteal
 
 test-all: .venv/.dev ## all tests, the slow ones too
 	$(BIN)/python -m pytest -m "not gpu"

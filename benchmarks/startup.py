@@ -46,15 +46,21 @@ import os
 from torch.optim.optimizer import register_optimizer_step_post_hook
 register_optimizer_step_post_hook(lambda *_: os._exit(0))
 """
-OURS = (
-    STOP
-    + """
+# The command itself; it imports torch when it comes to that, and not for the sake of being stopped.
+OURS = f"""
 import sys
-from dogbreed.train import main
+from dogbreed import train as command
+from dogbreed.imports import importing
+train = command.train
+def train_and_stop(cfg):
+    with importing():
+        import dogbreed.fit.run
+    exec({STOP!r}, {{}})
+    return train(cfg)
+command.train = train_and_stop
 sys.argv[0] = "train"
-main()
+command.main()
 """
-)
 BARE = (
     STOP
     + """

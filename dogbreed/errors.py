@@ -86,3 +86,14 @@ def sentence_of(error: BaseException) -> str:
     if "Original Traceback" in text:
         text = text.rstrip().splitlines()[-1].partition(": ")[2]
     return text or type(error).__name__
+
+
+def count(amount: int, what: str) -> str:
+    """Count things in words.
+
+    Example:
+        >>> count(1, "step"), count(2000, "step"), count(3, "class")
+        ('1 step', '2,000 steps', '3 classes')
+    """
+    ending = "" if amount == 1 else "es" if what.endswith("s") else "s"
+    return f"{amount:,} {what}{ending}"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from dogbreed.command import run_hydra_command
 from dogbreed.errors import UserError
+from dogbreed.imports import importing
 from dogbreed.run_files import CLASSES_CSV, CONFUSION_CSV, METRICS_JSON, PREDICTIONS_CSV, SPLITS_CSV
 
 if TYPE_CHECKING:
@@ -46,11 +47,12 @@ def evaluate(cfg: DictConfig) -> dict[str, float]:
     Raises:
         UserError: no finished run, no such split, or other classes than the model's.
     """
-    from dogbreed.config import check_present, check_types
-    from dogbreed.files import write_csv, write_json
-    from dogbreed.fit.evaluation import TABLE_METRICS, evaluate_split
-    from dogbreed.model_folder import find_model_folder, load_model
-    from dogbreed.tables import format_table
+    with importing():
+        from dogbreed.config import check_present, check_types
+        from dogbreed.files import write_csv, write_json
+        from dogbreed.fit.evaluation import TABLE_METRICS, evaluate_split
+        from dogbreed.model_folder import find_model_folder, load_model
+        from dogbreed.tables import format_table
 
     check_present(cfg)
     check_types(cfg, KEY_TYPES, {"num_workers"})

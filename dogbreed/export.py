@@ -10,6 +10,7 @@ from pathlib import Path
 from dogbreed.command import run_command
 from dogbreed.errors import UserError
 from dogbreed.files import disk_errors
+from dogbreed.imports import importing
 
 EPILOG = """\
 examples:
@@ -69,7 +70,8 @@ def export(argv: Sequence[str]) -> None:
 
 
 def _export(args: argparse.Namespace, targets: Mapping[str, Path]) -> None:
-    from dogbreed.exporting.writing import export_model
+    with importing():
+        from dogbreed.exporting.writing import export_model
 
     for item in export_model(args.model, targets, opset=args.opset, pictures=args.pictures):
         size = f"{item.file.stat().st_size / 1e6:.1f} MB"

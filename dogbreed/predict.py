@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from dogbreed.command import run_command
 from dogbreed.errors import UserError
+from dogbreed.imports import importing
 
 if TYPE_CHECKING:
     from dogbreed.loaded_model import LoadedModel
@@ -50,10 +51,11 @@ def predict(argv: Sequence[str]) -> int:
         msg = f"No files in {', '.join(args.pictures)}."
         raise UserError(msg)
 
-    import torch
-    from tqdm import tqdm
+    with importing():
+        import torch
+        from tqdm import tqdm
 
-    from dogbreed.model_folder import load_model
+        from dogbreed.model_folder import load_model
 
     model = load_model(args.model, "cuda" if torch.cuda.is_available() else "cpu")
     answers: list[dict[str, Any]] = []

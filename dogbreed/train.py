@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from dogbreed.command import run_hydra_command
 from dogbreed.errors import UserError
+from dogbreed.imports import importing
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -41,7 +42,8 @@ def train(cfg: DictConfig) -> float | list[float]:
 
     hydra_cfg = HydraConfig.get()
     _refuse_launch(cfg, hydra_cfg.runtime.choices)  # before torch is imported
-    from dogbreed.fit.run import fit_run
+    with importing():
+        from dogbreed.fit.run import fit_run
 
     is_trial = hydra_cfg.mode == RunMode.MULTIRUN
     return fit_run(cfg, Path(hydra_cfg.runtime.output_dir), is_trial=is_trial).objective

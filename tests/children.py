@@ -1,6 +1,7 @@
 """Runs in processes of their own that start in no time and can be killed."""
 
 import contextlib
+import gc
 import importlib
 import json
 import logging
@@ -171,3 +172,7 @@ def check_goes_on(options, run_dir, expected):
     assert outcome(run_dir) == expected
     assert not list(run_dir.rglob(".*.ckpt.*"))
     assert json.loads((run_dir / "run.json").read_text())["state"] == "completed"
+
+
+# Imported by the process that others are forked from: none of them need look through what it has imported.
+gc.freeze()

@@ -18,7 +18,7 @@ COLORS = {"blue": (40, 60, 200), "green": (40, 180, 60), "red": (210, 40, 40)}
 TINY = ("model=timm", "model.architecture=test_resnet", "model.pretrained=false", "model.input_size_px=32")
 QUICK = (
     *(*TINY, "trainer=cpu", "trainer.max_epochs=2", "data.batch_size=8", "data.num_workers=0", "logger=none"),
-    "report=false",  # which takes longer than such a run
+    *("report=false", "pictures=false"),  # which take longer than such a run
 )
 
 

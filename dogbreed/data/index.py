@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from dogbreed.errors import UserError, shorten
+from dogbreed.errors import UserError, count, shorten
 from dogbreed.tables import format_table
 
 SPLITS = ("train", "valid", "test")
@@ -123,16 +123,14 @@ class IndexReport:
         lines = []
         if self.leaked:
             examples = shorten([" = ".join(group) for group in self.leaked], 3)
-            lines.append(f"leakage: {len(self.leaked)} identical pictures lie in more than one split: {examples}.")
+            lines.append(f"leakage: {count(len(self.leaked), 'identical picture')} in more than one split: {examples}.")
         if self.bad:
             examples = shorten([f"{path} ({reason})" for path, reason in self.bad])
-            lines.append(f"skipped {len(self.bad)} files that are no readable pictures: {examples}.")
+            lines.append(f"skipped {count(len(self.bad), 'file')} without a readable picture: {examples}.")
         if self.cut_short:
-            lines.append(
-                f"{len(self.cut_short)} pictures are cut short and used as far as they go: {shorten(self.cut_short)}."
-            )
+            lines.append(f"{count(len(self.cut_short), 'picture')} cut short, grey below: {shorten(self.cut_short)}.")
         lines += [
-            f"the {split} split has no picture of {len(names)} classes: {shorten(names)}."
+            f"the {split} split has no picture of {count(len(names), 'class')}: {shorten(names)}."
             for split, names in self.missing_classes.items()
         ]
         return lines

@@ -23,7 +23,7 @@ from dogbreed.data.candidates import Candidate, read_manifest, walk_tree
 from dogbreed.data.decode import BadImageError, is_cut_short
 from dogbreed.data.index import SPLITS, ImageIndex, ImageList, IndexReport, PathList
 from dogbreed.data.splits import SplitRule, assign_splits
-from dogbreed.errors import UserError, did_you_mean, shorten
+from dogbreed.errors import UserError, count, did_you_mean, shorten
 
 # Files that this process has found whole are not opened again while they stay as they are: the trials of a sweep all
 # scan the same folder.
@@ -146,11 +146,12 @@ def _build_index(
     if bad and on_bad_file == "refuse":
         examples = shorten([f"{path} ({reason})" for path, reason in bad])
         msg = (
-            f"{len(bad)} files in {root} are no readable pictures: {examples}. Mend them, or set data.on_bad_file=skip."
+            f"{count(len(bad), 'file')} in {root} without a readable picture: {examples}. Mend them, or set "
+            "data.on_bad_file=skip."
         )
         raise UserError(msg)
     if not good:
-        hint = f" ({len(bad)} files there are no readable pictures)" if bad else ""
+        hint = f" ({count(len(bad), 'file')} there without a readable picture)" if bad else ""
         msg = f"No pictures found in {root}{hint}: expected train/CLASS/picture.jpg or CLASS/picture.jpg."
         raise UserError(msg)
     twins = _find_identical(root, good)

@@ -13,7 +13,9 @@ from __future__ import annotations
 import hashlib
 import os
 import zipfile
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from io import FileIO
 from pathlib import Path
@@ -29,6 +31,8 @@ PIXELS, TABLE = ".pixels", ".npz"
 
 # A killed build loses no more than this; a large data set is a thousand files, not a million.
 MAX_SHARD_BYTES = 256 * 1024 * 1024
+# Written while more is decoded, so that little is left to wait for in the end.
+SYNCED_BYTES = 32 * 1024 * 1024
 
 Keys = NDArray[np.uint64]  # (N, 2)
 
@@ -52,21 +56,86 @@ def key_of(identity: str) -> bytes:
     return hashlib.blake2b(identity.encode("utf-8", "surrogateescape"), digest_size=16).digest()
 
 
+class _Shard:
+    """One that is being written; an error of the disk is kept until it is to be finished.
+
+    Args:
+        folder: The store.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.num_bytes = self.num_synced = 0
+        self._table = folder / (uuid4().hex + TABLE)
+        self._rows: list[tuple[bytes, int, int, int]] = []
+        # Unbuffered: a buffer would only be one more copy.
+        self._file = self._table.with_suffix(PIXELS).open("wb", buffering=0)
+        self._error: OSError | None = None
+
+    def append(self, key: bytes, pixels_u8_HWC: NDArray[np.uint8]) -> None:
+        _write_all(self._file, pixels_u8_HWC.reshape(-1).data)
+        self._rows.append((key, self.num_bytes, *pixels_u8_HWC.shape[:2]))
+        self.num_bytes += pixels_u8_HWC.nbytes
+
+    def sync(self) -> None:
+        """Wait until all that was appended so far is on the disk."""
+        try:
+            os.fsync(self._file.fileno())
+        except OSError as error:  # the kernel says it once
+            self._error = self._error or error
+
+    def finish(self) -> None:
+        """Give it its table, and with it its existence.
+
+        Raises:
+            OSError: the disk is full or cannot be written; nothing of it stays.
+        """
+        try:
+            self.sync()
+            if self._error is not None:
+                raise self._error
+            self._write_table()
+        except BaseException:
+            self.discard()
+            raise
+        self._file.close()
+
+    def discard(self) -> None:
+        with suppress(OSError):  # closing flushes, and a disk may be full
+            self._file.close()
+        for suffix in (PIXELS, ".part"):
+            self._table.with_suffix(suffix).unlink(missing_ok=True)
+
+    def _write_table(self) -> None:
+        keys, offsets, heights, widths = zip(*self._rows, strict=True)
+        unfinished = self._table.with_suffix(".part")
+        with unfinished.open("wb") as file:
+            np.savez(
+                file,
+                keys=np.frombuffer(b"".join(keys), dtype=np.uint64).reshape(-1, 2),
+                offsets=np.array(offsets, dtype=np.int64),
+                sizes=np.array([heights, widths], dtype=np.int32).T,
+                num_bytes=np.array(self.num_bytes),
+            )
+            file.flush()
+            os.fsync(file.fileno())
+        unfinished.replace(self._table)
+
+
 class ShardWriter:
     """Append pictures to new shards of a store.
 
     Args:
         folder: The store.
         max_bytes: Begin another shard beyond this.
+        disk: A single thread, which waits for the disk while more pictures come.
     """
 
-    def __init__(self, folder: Path, max_bytes: int = MAX_SHARD_BYTES) -> None:
+    def __init__(self, folder: Path, max_bytes: int, disk: Executor) -> None:
         self._folder = folder
         self._max_bytes = max_bytes
-        self._rows: list[tuple[bytes, int, int, int]] = []
-        self._file: FileIO | None = None
-        self._end = 0
-        self._name = ""
+        self._disk = disk
+        self._shard: _Shard | None = None
+        self._finishing: deque[Future[None]] = deque()
 
     def add(self, key: bytes, image_u8_CHW: Tensor) -> None:
         """Append a picture.
@@ -74,72 +143,48 @@ class ShardWriter:
         Raises:
             OSError: the disk is full or cannot be written; what was finished before stays.
         """
-        if self._file is None:
-            self._name = uuid4().hex
-            # Unbuffered: a buffer would only be one more copy.
-            self._file = (self._folder / (self._name + PIXELS)).open("wb", buffering=0)
-            self._rows, self._end = [], 0
-        pixels = image_u8_CHW.permute(1, 2, 0).contiguous().numpy()
+        while self._finishing and self._finishing[0].done():
+            self._finishing.popleft().result()
+        if self._shard is None:
+            self._shard = _Shard(self._folder)
+        shard = self._shard
         try:
-            _write_all(self._file, pixels.reshape(-1).data)
+            shard.append(key, image_u8_CHW.permute(1, 2, 0).contiguous().numpy())
         except OSError:
-            self._discard()
+            self._shard = None
+            self._disk.submit(shard.discard).result()
             raise
-        self._rows.append((key, self._end, *pixels.shape[:2]))
-        self._end += pixels.nbytes
-        if self._end >= self._max_bytes:
-            self.finish()
+        if shard.num_bytes >= self._max_bytes:
+            self._finish_shard()
+        elif shard.num_bytes - shard.num_synced >= SYNCED_BYTES:
+            shard.num_synced = shard.num_bytes
+            self._disk.submit(shard.sync)
 
     def finish(self) -> None:
-        """Give the shard that is being written its table, and with it its existence.
+        """Finish all shards.
 
         Raises:
             OSError: as `add`.
         """
-        if self._file is None:
-            return
-        try:
-            self._finish()
-        finally:
-            self._discard()
+        self._finish_shard()
+        while self._finishing:
+            self._finishing.popleft().result()
 
-    def _finish(self) -> None:
-        assert self._file is not None
-        os.fsync(self._file.fileno())
-        keys, offsets, heights, widths = zip(*self._rows, strict=True)
-        table = self._folder / (self._name + TABLE)
-        unfinished = table.with_suffix(".part")
-        with unfinished.open("wb") as file:
-            np.savez(
-                file,
-                keys=np.frombuffer(b"".join(keys), dtype=np.uint64).reshape(-1, 2),
-                offsets=np.array(offsets, dtype=np.int64),
-                sizes=np.array([heights, widths], dtype=np.int32).T,
-                num_bytes=np.array(self._end),
-            )
-            file.flush()
-            os.fsync(file.fileno())
-        unfinished.replace(table)
-        self._name = ""
-
-    def _discard(self) -> None:
-        """Remove the shard that is being written, if it has not been finished."""
-        if self._file is not None:
-            with suppress(OSError):  # closing flushes, and a disk may be full
-                self._file.close()
-            self._file = None
-        for suffix in (PIXELS, ".part") if self._name else ():
-            (self._folder / (self._name + suffix)).unlink(missing_ok=True)
+    def _finish_shard(self) -> None:
+        if self._shard is not None:
+            self._finishing.append(self._disk.submit(self._shard.finish))
+            self._shard = None
 
 
 @contextmanager
 def writing(folder: Path, max_bytes: int = MAX_SHARD_BYTES) -> Iterator[ShardWriter]:
     """Write shards; whatever happens, what was added stays, except for what does not fit on the disk."""
-    writer = ShardWriter(folder, max_bytes)
-    try:
-        yield writer
-    finally:
-        writer.finish()
+    with ThreadPoolExecutor(1, thread_name_prefix="disk") as disk:
+        writer = ShardWriter(folder, max_bytes, disk)
+        try:
+            yield writer
+        finally:
+            writer.finish()
 
 
 def _write_all(file: FileIO, data: memoryview) -> None:

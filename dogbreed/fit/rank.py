@@ -12,17 +12,19 @@ from dataclasses import asdict
 
 from dogbreed.distributed import SENTENCES, Failure, is_echo, is_main, joined, shared_fate, world
 from dogbreed.fit.ranks import LOG_SOCKET, RUN, SUPERVISOR
+from dogbreed.imports import importing
 from dogbreed.processes import die_with
 
 
 def main() -> int:
     """Do this rank's part of the task that our supervisor hands over; return the exit code."""
     die_with(int(os.environ[SUPERVISOR]))
-    from torch.distributed import PrefixStore, TCPStore
+    with importing():
+        from torch.distributed import PrefixStore, TCPStore
 
-    from dogbreed.files import disk_errors
-    from dogbreed.fit.run import run_in
-    from dogbreed.fit.stop import StopSignals
+        from dogbreed.files import disk_errors
+        from dogbreed.fit.run import run_in
+        from dogbreed.fit.stop import StopSignals
 
     if is_main():
         _log_to(socket.socket(fileno=int(os.environ[LOG_SOCKET])))

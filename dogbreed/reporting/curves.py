@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from dogbreed.errors import count
 from dogbreed.reporting.run import Run
 from dogbreed.reporting.sources import Integers, Numbers
 from dogbreed.reporting.verdict import LEARNED_SHARE, learned_share
-from dogbreed.reporting.words import count, number, percent
+from dogbreed.reporting.words import number, percent
 
 GROWN = 1.1
 OVERFIT, OVERFIT_EPOCHS = 1.05, 2

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from dogbreed.errors import count
 from dogbreed.reporting.chart import Chart, color
 from dogbreed.reporting.quality import Calibration
 from dogbreed.reporting.sources import Numbers, Table
 from dogbreed.reporting.steps import StepTimes, Thinned, thin
 from dogbreed.reporting.usage import Usage
-from dogbreed.reporting.words import count, duration, number, percent
+from dogbreed.reporting.words import duration, number, percent
 
 # Points of a curve: as many as a chart has columns to show them in, or fewer.
 NUM_BUCKETS = 220

@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dogbreed.errors import count
 from dogbreed.files import write_text
 from dogbreed.reporting import sections, words
 from dogbreed.reporting.run import Run, load_run
@@ -102,7 +103,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     writers = (
-        *(words.percent, words.number, words.duration, words.count, words.setting),
+        *(words.percent, words.number, words.duration, count, words.setting),
         *(words.breakable, words.capitalize_first, sections.data_uri),
     )
     environment.filters.update({writer.__name__: writer for writer in writers})

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from dogbreed.errors import count
 from dogbreed.reporting.canvas import Point, label_svg
 from dogbreed.reporting.drawing import Figure
 from dogbreed.reporting.marks import Palette, describe, settings_words, tag_of, value_scale, with_values
 from dogbreed.reporting.scales import Categories, Scale, parameter_scale
 from dogbreed.reporting.search import Search, Trial
-from dogbreed.reporting.words import count, printable, setting
+from dogbreed.reporting.words import printable, setting
 
 MAX_AXES = 11
 WIDTH, HEIGHT = 940, 400

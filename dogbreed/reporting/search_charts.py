@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from dogbreed.errors import count
 from dogbreed.reporting.canvas import HEIGHT, WIDTH, Canvas, Point
 from dogbreed.reporting.drawing import Figure
 from dogbreed.reporting.marks import (
@@ -31,7 +32,7 @@ from dogbreed.reporting.scales import (
     parameter_scale,
 )
 from dogbreed.reporting.search import Search, Trial
-from dogbreed.reporting.words import count, number, percent, setting
+from dogbreed.reporting.words import number, percent, setting
 
 MAX_SLICES = 16
 MAX_EPOCH_POINTS = 60

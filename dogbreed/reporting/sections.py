@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from dogbreed.errors import count
 from dogbreed.reporting import drawing
 from dogbreed.reporting.curves import CurveVerdict, judge_run
 from dogbreed.reporting.drawing import Figure
@@ -26,7 +27,7 @@ from dogbreed.reporting.run import Run
 from dogbreed.reporting.sources import Table
 from dogbreed.reporting.steps import StepTimes, phase_seconds, phase_sentence, shares, step_times
 from dogbreed.reporting.usage import loader_advice, usage_of
-from dogbreed.reporting.words import count, duration, number, percent
+from dogbreed.reporting.words import duration, number, percent
 
 MAX_CLASSES_WITH_NUMBERS = 20
 NUM_PAIRS, NUM_CLASSES, NUM_OPERATORS = 10, 6, 10

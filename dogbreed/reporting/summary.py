@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from dogbreed.errors import count
 from dogbreed.reporting.curves import judge_run
 from dogbreed.reporting.run import load_run
 from dogbreed.reporting.verdict import headline, worst_findings
-from dogbreed.reporting.words import count
 
 
 def summarise(run_dir: Path) -> str:

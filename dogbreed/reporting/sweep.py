@@ -8,6 +8,7 @@ import shlex
 from pathlib import Path
 from urllib.parse import quote
 
+from dogbreed.errors import count
 from dogbreed.files import write_text
 from dogbreed.reporting import search_charts as charts
 from dogbreed.reporting.canvas import WIDTH
@@ -17,7 +18,7 @@ from dogbreed.reporting.page import Entry, render
 from dogbreed.reporting.parallel import draw_parallel
 from dogbreed.reporting.scales import write_value
 from dogbreed.reporting.search import Search, Trial, load_search
-from dogbreed.reporting.words import count, duration
+from dogbreed.reporting.words import duration
 from dogbreed.run_files import REPORT_HTML, SWEEP_HTML
 
 # A page that lights up more trials than this grows large and slow.

@@ -56,17 +56,6 @@ def duration(seconds: float | None) -> str:
     return f"{int(seconds // 3600)} h {int(seconds % 3600 // 60)} min"
 
 
-def count(amount: int, what: str) -> str:
-    """Count things in words.
-
-    Example:
-        >>> count(1, "step"), count(2000, "step"), count(3, "class")
-        ('1 step', '2,000 steps', '3 classes')
-    """
-    ending = "" if amount == 1 else "es" if what.endswith("s") else "s"
-    return f"{amount:,} {what}{ending}"
-
-
 def odds(share: float) -> str:
     """Say how often something is right so that one can picture it.
 

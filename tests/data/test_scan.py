@@ -147,7 +147,7 @@ def test_classes_that_miss_in_a_split_are_named(tmp_path):
     shutil.rmtree(tmp_path / "test/green")
     report = scan_folder(tmp_path).report
     assert report.missing_classes == {"test": ("green",)}
-    assert "the test split has no picture of 1 classes: green." in report.warnings()
+    assert "the test split has no picture of 1 class: green." in report.warnings()
 
 
 def test_wrong_trees(tmp_path):
@@ -243,7 +243,7 @@ def test_wrong_manifests(tree, tmp_path, manifest_rows):
     file.write_bytes(b"path,label\n\xff\xfe\x00,x\n")
     fails("not a CSV in UTF-8")
     write_manifest(file, [("gone.jpg", "red", "train")])
-    fails(r"No pictures found in .* \(1 files there are no readable pictures\)")
+    fails(r"No pictures found in .* \(1 file there without a readable picture\)")
 
 
 def test_a_folder_that_cannot_be_read_is_named(tree, monkeypatch):

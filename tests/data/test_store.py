@@ -1,9 +1,12 @@
+import errno
+import os
 import pickle
 
 import numpy as np
 import pytest
 import torch
 
+from dogbreed.data import store
 from dogbreed.data.store import PIXELS, TABLE, PixelStore, remove_leftovers, writing
 
 SIZES = [(4, 6), (1, 1), (7, 3), (2, 9), (5, 5)]
@@ -26,12 +29,12 @@ def fill(folder, numbers, max_bytes=150):
 
 def held(folder, numbers):
     """Read what a store has of these, through a copy as loader processes get it."""
-    store = pickle.loads(pickle.dumps(PixelStore(folder)))
-    places = store.find([key(number) for number in numbers])
+    copy = pickle.loads(pickle.dumps(PixelStore(folder)))
+    places = copy.find([key(number) for number in numbers])
     found = {}
     for number, shard, offset, size in zip(numbers, *places, strict=True):
         if shard >= 0:
-            found[number] = store.read(int(shard), int(offset), *map(int, size))
+            found[number] = copy.read(int(shard), int(offset), *map(int, size))
     return found
 
 
@@ -58,6 +61,24 @@ def test_a_failure_keeps_what_was_added(tmp_path):
     with pytest.raises(ZeroDivisionError):
         fill(tmp_path, fail())
     assert held(tmp_path, range(9)).keys() == set(range(8))
+
+
+@pytest.mark.parametrize("num_pictures", [2, 12], ids=["in the end", "while more come"])
+def test_what_the_disk_refuses_is_not_there(tmp_path, monkeypatch, num_pictures):
+    """An error of the disk is told by the kernel once, here to whoever waited for it last."""
+    sync, calls = os.fsync, []
+
+    def failing(descriptor):
+        calls.append(descriptor)
+        if len(calls) == 1:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", failing)
+    monkeypatch.setattr(store, "SYNCED_BYTES", 1 if num_pictures == 12 else 10**9)
+    with pytest.raises(OSError, match="Input/output error"):
+        fill(tmp_path, range(num_pictures), max_bytes=10**9)
+    assert list(tmp_path.iterdir()) == []
 
 
 def cut_pixels(shard):

@@ -59,7 +59,7 @@ MOMENTS = {
     "between the best and the last": ("os.fsync", 4, "epoch 1 of 4, batch 5 of 6"),
     "at the end of an epoch": ("dogbreed.fit.record.write_csv", 2, "epoch 2 of 4, batch 5 of 6"),
     "after training": ("dogbreed.fit.run.measure", 1, "trained to the end, not yet measured"),
-    "while results are written": ("dogbreed.fit.outcome.draw_curves", 1, "trained to the end, not yet measured"),
+    "while results are written": ("dogbreed.fit.outcome.write_tables", 1, "trained to the end, not yet measured"),
 }
 QUICK_MOMENTS = ("while the best checkpoint is written", "at the end of an epoch", "while results are written")
 

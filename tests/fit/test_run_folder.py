@@ -223,7 +223,7 @@ def test_trials_do_not_share_their_checkpoints(tree, tmp_path):
 
 
 def test_epochs_without_validation_have_no_validation_numbers(tree, tmp_path):
-    more = ("trainer.check_val_every_n_epoch=2", "trainer.max_epochs=4")
+    more = ("trainer.check_val_every_n_epoch=2", "trainer.max_epochs=4", "pictures=true")
     result = fit_run(compose_quick(tree, *more), tmp_path / "run")
     rows = rows_of(result.run_dir / "metrics.csv")
     assert [bool(row["val/loss"]) for row in rows] == [False, True, False, True]

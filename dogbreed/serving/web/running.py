@@ -13,6 +13,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import TYPE_CHECKING
 
+from dogbreed.imports import importing
 from dogbreed.serving.web.files import page_files
 from dogbreed.serving.web.front import Front
 from dogbreed.serving.web.settings import Bounds, Wishes
@@ -52,10 +53,11 @@ class Loader:
 
     def _run(self) -> None:
         try:
-            from dogbreed.serving.web.quick_start import without_compiler  # and torch: the longest part
+            with importing():  # torch is the longest part
+                from dogbreed.serving.web.quick_start import without_compiler
 
-            with without_compiler():
-                from dogbreed.serving.web import loading
+                with without_compiler():
+                    from dogbreed.serving.web import loading
         except BaseException as error:  # noqa: BLE001 -- raised again in the main thread
             self.error = error
         loop, doorman, on_end = self._place.result()

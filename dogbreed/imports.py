@@ -1,0 +1,28 @@
+"""How large libraries are imported."""
+
+from __future__ import annotations
+
+import atexit
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def importing() -> Iterator[None]:
+    """Import torch and what comes with it in three quarters of the time, where a command does so for the first time.
+
+    Imports make hundreds of thousands of objects that stay. Python's collector would look through all of them again
+    and again, now and in training, each time for up to half a second; so it rests, and leaves them out from then on
+    (`gc.freeze`). What is garbage among them stays, too: 12 MB.
+    """
+    if gc.get_freeze_count() or not gc.isenabled():
+        yield
+        return
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        atexit.register(gc.unfreeze)  # at the end all is cleared away, or extensions complain of what was left
+        gc.enable()
