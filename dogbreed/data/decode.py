@@ -40,8 +40,8 @@ _PLAIN_COLORS = ("YCbCr", "Gray", "RGB")
 # Size is bounded by MAX_PIXELS, with a sentence of our own. Once for the process: filters are not thread-safe.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
-# Another decoder, other pixels.
-DECODER = f"2, Pillow {PIL.__version__}, simplejpeg {simplejpeg.__version__}"
+# Another decoder, or another way to shrink: other pixels.
+DECODER = f"3, Pillow {PIL.__version__}, simplejpeg {simplejpeg.__version__}"
 
 # EXIF orientation to what turns the picture upright.
 _UPRIGHT: dict[int, Callable[[Tensor], Tensor]] = {
@@ -190,7 +190,9 @@ def _is_plain_jpeg(head: bytes) -> bool:
 
 def _read(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        # A file object would read it in pieces into a buffer of its own.
+        with path.open("rb", buffering=0) as file:
+            return file.readall()
     except OSError as error:
         msg = f"cannot be read ({error.strerror or error})"
         raise BadImageError(msg) from error

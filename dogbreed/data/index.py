@@ -6,6 +6,7 @@ and the loader's worker processes share it without copying.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -96,8 +97,9 @@ class ImageList:
         Raises:
             OSError: it is gone.
         """
-        stat = self.path(index).stat()
-        return f"{stat.st_size} {stat.st_mtime_ns} {self.paths[index]}"
+        path = self.paths[index]
+        stat = os.stat(os.path.join(self.root, path))  # noqa: PTH116 -- of a million files, in half of the time
+        return f"{stat.st_size} {stat.st_mtime_ns} {path}"
 
 
 @dataclass(frozen=True)

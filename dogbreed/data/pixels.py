@@ -12,7 +12,7 @@ from torch import Tensor
 
 from dogbreed.data.decode import BadImageError, decode_image
 from dogbreed.data.index import ImageList
-from dogbreed.data.preprocess import Preprocessing, resize
+from dogbreed.data.preprocess import Preprocessing, shrink
 from dogbreed.data.store import PixelStore, Places
 from dogbreed.errors import UserError
 
@@ -60,7 +60,7 @@ class WorkingCopy:
         """Shrink one picture."""
         if min(image_u8_CHW.shape[-2:]) <= self.side_px:
             return image_u8_CHW
-        return resize(image_u8_CHW, [self.side_px], self.interpolation)
+        return shrink(image_u8_CHW, self.side_px, self.interpolation)
 
 
 @dataclass(frozen=True)
