@@ -156,12 +156,22 @@ def _short(machine: str) -> str:
     return machine.partition(",")[0].replace("(R)", "").replace("Processor", "").strip()
 
 
+def _figure(value: float) -> str:
+    """Write a number with three digits that count.
+
+    Example:
+        >>> [_figure(value) for value in (2785.2, 592.4, 1.652, 0.08)]
+        ['2,785', '592', '1.65', '0.08']
+    """
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+
+
 def table(rows: list[dict[str, str]]) -> str:
     """Write the rows as Markdown."""
     lines = ["| | ours | peer | | ratio | target | | on |", "|---|---|---|---|---|---|---|---|"]
     for row in rows:
         sign = "≥" if row["sense"] == "min" else "≤"
-        ours, peer, ratio = (f"{float(row[name]):.3g}" for name in ("ours", "peer", "ratio"))
+        ours, peer, ratio = (_figure(float(row[name])) for name in ("ours", "peer", "ratio"))
         verdict = "" if margin(row) >= 1 else "**missed**"
         lines.append(
             f"| {row['bench']}: {row['case']} | {ours} {row['unit']} | {peer} | {row['peer_name']} | {ratio} | "
