@@ -141,6 +141,13 @@ def test_the_page_of_a_run_that_fails_is_written_by_the_run(tree, tmp_path):
     assert "Failed" in (tmp_path / "run" / "report.html").read_text()
 
 
+def test_a_run_that_was_refused_has_no_page(tree, tmp_path):
+    with pytest.raises(UserError, match=r"data.batch_size=99 is larger"):
+        fit_run(compose_quick(tree, "report=true", "data.batch_size=99"), tmp_path / "run")
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["state"] == "failed"
+    assert not (tmp_path / "run" / "report.html").exists()
+
+
 def test_a_page_that_cannot_be_written_costs_a_warning(tree, tmp_path, monkeypatch, caplog):
     def fail(_):
         raise ZeroDivisionError("our bug")
