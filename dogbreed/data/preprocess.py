@@ -192,7 +192,8 @@ def shrink(image_u8_CHW: Tensor, side_px: int, interpolation: str) -> Tensor:
     """Shrink a picture until its shorter side has so many pixels, in four fifths of the time that `resize` takes.
 
     Whole rows are weighted and added in a third of the time a pixel that it takes to go along them; so rows come
-    first, and fewer are left to go along. torchvision rounds after the other pass: results differ by one level at most.
+    first, and fewer are left to go along. torchvision rounds and cuts off after the other pass: results differ by one
+    level at most; where a cubic overshoots, at hard edges, by some more (of photographs 1 value in 20,000).
 
     Args:
         image_u8_CHW: Decoded pixels, uint8, its shorter side at least ``side_px``.

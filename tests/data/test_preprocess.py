@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from dogbreed import ImageClassifier, ImageDataModule, Preprocessing, UserError, load_model
 from dogbreed.data.decode import decode_image
-from dogbreed.data.preprocess import INTERPOLATIONS, normalize_batch, resize
+from dogbreed.data.preprocess import INTERPOLATIONS, normalize_batch, resize, shrink
 from dogbreed.fit.evaluation import evaluate_split
 
 
@@ -37,6 +37,17 @@ def test_resize_equals_torchvision_however_colours_lie(interpolation, size):
         cut = picture[:, 5:120, 7:107]
         theirs = v2.functional.resize(cut, list(size), INTERPOLATIONS[interpolation], antialias=True)
         assert torch.equal(resize(cut, size, interpolation), theirs)
+
+
+@pytest.mark.parametrize(("height", "width"), [(133, 100), (100, 133), (57, 190), (90, 56), (57, 57)])
+def test_to_shrink_is_to_resize_the_other_way_round(height, width):
+    image = torch.randint(0, 256, (height, width, 3), dtype=torch.uint8).permute(2, 0, 1)
+    for interpolation, most, mean in (("nearest", 0, 0), ("bilinear", 1, 0.3), ("bicubic", 40, 0.5)):
+        ours, theirs = shrink(image, 56, interpolation), resize(image, [56], interpolation)
+        assert (ours.shape, ours.stride()) == (theirs.shape, theirs.stride())
+        difference = (ours.int() - theirs.int()).abs()
+        assert difference.max() <= most
+        assert difference.float().mean() <= mean
 
 
 def test_normalize_equals_torchvision():
