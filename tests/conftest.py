@@ -13,7 +13,7 @@ import pytest
 import torch
 from botocore.loaders import JSONFileLoader
 from browser import open_chromium
-from helpers import QUICK, WEIGHTS, Answer, make_tree
+from helpers import QUICK, WEIGHTS, Answer, make_tree, once
 from hydra import version
 from hypothesis import settings
 
@@ -101,7 +101,8 @@ def _as_hydra_was(hydra_restore_singletons):
 @pytest.fixture(scope="session")
 def tree(tmp_path_factory) -> Path:
     """3 classes; 8 training, 3 validation and 4 test pictures each."""
-    return make_tree(tmp_path_factory.mktemp("pictures") / "colours", {"train": 8, "valid": 3, "test": 4})
+    counts = {"train": 8, "valid": 3, "test": 4}
+    return once(tmp_path_factory, "pictures", lambda folder: make_tree(folder / "colours", counts))
 
 
 @pytest.fixture
@@ -134,8 +135,7 @@ def finished_run(tree, tmp_path_factory):
 
     overrides = [*QUICK, "data=folder", f"data.root='{tree}'", "trainer.max_epochs=4", "logger=tensorboard"]
     overrides += ["report=true", "pictures=true"]
-    cfg = compose(overrides)
-    return fit_run(cfg, tmp_path_factory.mktemp("runs") / "colours")
+    return once(tmp_path_factory, "runs", lambda folder: fit_run(compose(overrides), folder / "colours"))
 
 
 @pytest.fixture(scope="module")

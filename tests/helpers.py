@@ -1,10 +1,14 @@
 """Pictures, places and small configurations that tests share."""
 
 import csv
+import os
+import pickle
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from filelock import FileLock
 from PIL import Image
 
 from dogbreed import compose
@@ -27,6 +31,25 @@ class Answer:
     code: int
     out: str
     err: str
+
+
+def once(factory, name, make):
+    """Make something once for all processes that share out the tests, which only read it.
+
+    Args:
+        factory: pytest's ``tmp_path_factory``.
+        name: Of a folder.
+        make: Gets that folder, empty; returns what can be pickled.
+    """
+    base = factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / name
+    made = folder.with_suffix(".pickle")
+    with FileLock(folder.with_suffix(".lock")):
+        if not made.exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+            made.write_bytes(pickle.dumps(make(folder)))
+    return pickle.loads(made.read_bytes())
 
 
 def save_picture(path: Path, color, seed: int, size=(48, 40)) -> Path:

@@ -7,6 +7,9 @@ from pathlib import Path
 import pytest
 from helpers import make_tree
 
+from dogbreed import compose
+from dogbreed.command import quote_path
+
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 HYDRA = ("dogbreed.train", "dogbreed.evaluate", "launch.train", "launch.tune")
 BASH = re.compile(r"^```bash\n(.*?)^```", flags=re.M | re.S)
@@ -38,12 +41,16 @@ def test_there_is_something_to_type():
 
 
 @pytest.mark.parametrize(("page", "words"), COMMANDS, ids=IDS)
-def test_a_command_can_be_typed(page, words, desk, cli):
+def test_a_command_can_be_typed(page, words, desk, cli, monkeypatch):
     module, *arguments = words
     if module in HYDRA:
         # Composed and printed: what spans a sweep, who launches it and whose winner it is, is no part of that.
         other = r"=.*,|^hydra/launcher=|^from_(sweep|tuning)="
         plain = [word for word in arguments if word != "-m" and not re.search(other, word)]
+        if module == "dogbreed.train" and not any(word.startswith("-") for word in plain):
+            monkeypatch.chdir(desk)
+            assert compose([quote_path(word) for word in plain])
+            return
         answer = cli(module, *plain, "--cfg", "job", cwd=desk)
         assert answer.code == 0, answer.err
         return

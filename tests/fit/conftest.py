@@ -6,16 +6,19 @@ import children
 import pytest
 import timm
 import torch
-from helpers import QUICK, make_tree
+from helpers import QUICK, make_tree, once
 from safetensors.torch import save_file
 
 
 @pytest.fixture(scope="session")
 def weights(tmp_path_factory):
-    torch.manual_seed(7)
-    file = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
-    save_file(timm.create_model("test_resnet").state_dict(), file)
-    return file
+
+    def make(folder):
+        torch.manual_seed(7)
+        save_file(timm.create_model("test_resnet").state_dict(), folder / "tiny.safetensors")
+        return folder / "tiny.safetensors"
+
+    return once(tmp_path_factory, "weights", make)
 
 
 @pytest.fixture(scope="session")
@@ -40,14 +43,17 @@ def options(tree, weights):
 @pytest.fixture(scope="session")
 def uninterrupted(options, tmp_path_factory):
     """The outcome of a run that nothing disturbs, and how long it takes."""
-    run_dir = tmp_path_factory.mktemp("uninterrupted") / "run"
-    assert children.run(options, run_dir) == 0
-    started = time.monotonic()
-    again = run_dir.with_name("again")
-    assert children.run(options, again) == 0
-    seconds = time.monotonic() - started
-    assert children.outcome(run_dir) == children.outcome(again)  # the same seed gives the same numbers
-    return children.outcome(run_dir), seconds
+
+    def make(folder):
+        assert children.run(options, folder / "run") == 0
+        started = time.monotonic()
+        assert children.run(options, folder / "again") == 0
+        seconds = time.monotonic() - started
+        outcome = children.outcome(folder / "run")
+        assert outcome == children.outcome(folder / "again")  # the same seed gives the same numbers
+        return outcome, seconds
+
+    return once(tmp_path_factory, "uninterrupted", make)
 
 
 @pytest.fixture(scope="session")
