@@ -89,6 +89,7 @@ FLAT = 2.3 + np.random.default_rng(1).normal(0, 0.05, 600)
 VANISHED = [1e-9, 1e-9, 1e-3, 1e-3]
 UNEVEN = [[50, 0, 0], [9, 1, 0], [0, 0, 9]]
 CONFUSED = [[9, 1, 0], [8, 2, 0], [0, 0, 9]]
+WORSE = [[3, 7, 0], [8, 2, 0], [0, 5, 4]]  # than CONFUSED: it has just learnt a lot
 CLEAR = [[9, 1, 0], [4, 6, 0], [0, 0, 9]]
 BUSY = (1.0, 0.95)
 WINDOW = {"window": 20, "patience": 5}
@@ -111,6 +112,7 @@ CASES = [
     (rules.ClassImbalance(), [classes(UNEVEN, (1000, 20, 900))], [classes(UNEVEN)]),
     (rules.Confusion(), 2 * [classes(CONFUSED)], [classes(CONFUSED), classes(CLEAR), classes(CONFUSED)]),
     (rules.Confusion(), 2 * [classes(CONFUSED)], 2 * [classes(CLEAR)]),
+    (rules.Confusion(), 2 * [classes(WORSE)], [classes(WORSE), *2 * [classes(CONFUSED)]]),
     (rules.CheckInputImages(), [inputs(120.0, 60.0)], [inputs(-0.6, 1.2)]),
     (rules.CheckInputImages(), 2 * [inputs(0.0, 0.004, 32)], [inputs(9.0, 1.0, 32)]),
     (rules.StalledTraining(60.0), [Silence(7, 61.0, "read.py:3 (read)")], [Silence(7, 59.0)]),

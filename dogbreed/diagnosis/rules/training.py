@@ -18,6 +18,8 @@ ANY = (0.0, float("inf"))
 COUNT = (1, float("inf"))
 # A class is judged from so many pictures on.
 MIN_PICTURES = 5
+# Rise of the mean share of a class that is recognised, from one epoch to the next.
+STILL_LEARNING = 0.05
 
 
 @dataclass
@@ -190,6 +192,7 @@ class Confusion(Rule):
     """Fires when a class is mostly taken for one other.
 
     AWS's rule wants 90 % of each class on the diagonal and at most 10 % elsewhere, which few healthy models reach.
+    An epoch that has brought more than `STILL_LEARNING` is let pass: what is confused there soon may not be.
 
     Args:
         min_diag: Share of a class that should be recognised, 0..1.
@@ -206,21 +209,25 @@ class Confusion(Rule):
     start_epoch: int = 1
     patience: int = 2
     _confused_for: dict[str, int] = field(default_factory=dict, init=False)
+    _right_before: float = field(default=1.0, init=False)
 
     def __post_init__(self) -> None:
         self._require(min_diag=(0.0, 1.0), max_off_diag=(0.0, 1.0), start_epoch=ANY, patience=COUNT)
 
     def look(self, seen: Observation) -> Finding | None:
         """Look at the confusion matrix of each epoch."""
-        if not isinstance(seen, EpochEnd) or seen.confusion_KK is None or seen.epoch <= self.start_epoch:
+        if not isinstance(seen, EpochEnd) or seen.confusion_KK is None:
             return None
         totals_K = seen.confusion_KK.sum(axis=1)
         shares_KK = seen.confusion_KK / np.maximum(totals_K, 1)[:, None]
         right_K = shares_KK.diagonal().copy()
+        right_before, self._right_before = self._right_before, float(right_K.mean())
+        before, self._confused_for = self._confused_for, {}
+        if seen.epoch <= self.start_epoch or self._right_before > right_before + STILL_LEARNING:
+            return None
         np.fill_diagonal(shares_KK, 0)
         worst_K = shares_KK.max(axis=1)
         is_wrong_K = (totals_K >= MIN_PICTURES) & (right_K < self.min_diag) & (worst_K > self.max_off_diag)
-        before, self._confused_for = self._confused_for, {}
         for k in np.flatnonzero(is_wrong_K):
             name = seen.class_names[k]
             self._confused_for[name] = before.get(name, 0) + 1
