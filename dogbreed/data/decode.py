@@ -190,9 +190,7 @@ def _is_plain_jpeg(head: bytes) -> bool:
 
 def _read(path: Path) -> bytes:
     try:
-        # A file object would read it in pieces into a buffer of its own.
-        with path.open("rb", buffering=0) as file:
-            return file.readall()
+        return path.read_bytes()
     except OSError as error:
         msg = f"cannot be read ({error.strerror or error})"
         raise BadImageError(msg) from error
