@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dogbreed.command import run_command
+from dogbreed.command import run_command, run_program
 from dogbreed.errors import UserError
 
 if TYPE_CHECKING:
@@ -81,4 +81,4 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    main()
+    run_program(main)

@@ -14,6 +14,7 @@ import shutil
 import signal
 import sys
 import tempfile
+import threading
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -59,6 +60,28 @@ def run_command(body: Callable[[], int | None]) -> NoReturn:
     except Exception as error:  # noqa: BLE001 -- the boundary
         code = _complain_of(error)
     sys.exit(code)
+
+
+def run_program(main: Callable[[], object]) -> NoReturn:
+    """Run a command's ``main`` as all that this process is for, and end with it.
+
+    As Python ends, but without taking apart, object by object, what torch has imported: that takes 1.6 seconds.
+
+    Args:
+        main: Leaves by `run_command`. What else it raises ends the process as Python would end it.
+    """
+    try:
+        main()
+        code: Any = 0
+    except SystemExit as leaving:
+        code = leaving.code
+        if not isinstance(code, int | None):
+            raise
+    threading._shutdown()  # type: ignore[attr-defined]  # noqa: SLF001 -- as Python: waits for threads, but for daemons
+    atexit._run_exitfuncs()  # noqa: SLF001
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code or 0)
 
 
 def _interrupt(*_: object) -> NoReturn:

@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dogbreed.command import run_hydra_command
+from dogbreed.command import run_hydra_command, run_program
 from dogbreed.errors import UserError
 from dogbreed.imports import importing
 from dogbreed.run_files import CLASSES_CSV, CONFUSION_CSV, METRICS_JSON, PREDICTIONS_CSV, SPLITS_CSV
@@ -128,4 +128,4 @@ def _device(accelerator: str) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    run_program(main)

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from dogbreed.command import run_command
+from dogbreed.command import run_command, run_program
 from dogbreed.errors import UserError
 from dogbreed.files import disk_errors
 from dogbreed.imports import importing
@@ -135,4 +135,4 @@ def _check(places: Sequence[Path], force: bool) -> None:  # noqa: FBT001 -- as t
 
 
 if __name__ == "__main__":
-    main()
+    run_program(main)

@@ -7,6 +7,8 @@ import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+_has_imported = False
+
 
 @contextmanager
 def importing() -> Iterator[None]:
@@ -16,9 +18,13 @@ def importing() -> Iterator[None]:
     and again, now and in training, each time for up to half a second; so it rests, and leaves them out from then on
     (`gc.freeze`). What is garbage among them stays, too: 12 MB.
     """
-    if gc.get_freeze_count() or not gc.isenabled():
+    global _has_imported  # noqa: PLW0603 -- the collector is the process's, too
+    # Asked once: counting takes a twentieth of a second.
+    if _has_imported or gc.get_freeze_count() or not gc.isenabled():
+        _has_imported = True
         yield
         return
+    _has_imported = True
     gc.disable()
     try:
         yield

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dogbreed.command import run_command
+from dogbreed.command import run_command, run_program
 from dogbreed.errors import UserError
 
 if TYPE_CHECKING:
@@ -95,4 +95,4 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    main()
+    run_program(main)

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dogbreed.command import run_command
+from dogbreed.command import run_command, run_program
 from dogbreed.errors import UserError
 from dogbreed.imports import importing
 
@@ -147,4 +147,4 @@ def print_answer(answer: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_program(main)

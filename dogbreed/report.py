@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from dogbreed.command import run_command
+from dogbreed.command import run_command, run_program
 from dogbreed.errors import UserError
 from dogbreed.files import disk_errors
 
@@ -70,4 +70,4 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    main()
+    run_program(main)

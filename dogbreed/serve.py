@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Sequence
 
-from dogbreed.command import run_command
+from dogbreed.command import run_command, run_program
 from dogbreed.errors import UserError
 
 # Where SageMaker puts a model, which port it wants, and options for a command that gets no arguments.
@@ -139,4 +139,4 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    main()
+    run_program(main)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dogbreed.command import run_hydra_command
+from dogbreed.command import run_hydra_command, run_program
 from dogbreed.errors import UserError
 from dogbreed.imports import importing
 
@@ -66,4 +66,4 @@ def _refuse_launch(cfg: DictConfig, choices: Mapping[str, str | None]) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_program(main)

@@ -3,8 +3,9 @@
 import lightning as L
 import pytest
 import torch
-from helpers import COLORS, make_tree
+from helpers import COLORS, make_tree, rows_of
 from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.loggers import CSVLogger
 from torch.utils.data import DataLoader, TensorDataset
 
 from dogbreed import ImageClassifier, ImageDataModule, Preprocessing, UserError
@@ -180,3 +181,23 @@ def test_the_head_phase_is_as_long_as_asked_when_steps_are_limited(tree):
     # 3 batches an epoch: the backbone rests for one epoch, then warms up over a fifth of what is left.
     assert rates[:3] == [0, 0, 0]
     assert 0 < rates[3] < rates[4] < rates[5] == max(rates)
+
+
+def test_loggers_get_the_loss_of_every_so_many_steps(tree, tmp_path):
+    model = classifier()
+    logger = CSVLogger(tmp_path)
+    quiet = {"enable_checkpointing": False, "enable_progress_bar": False, "enable_model_summary": False}
+    fit = L.Trainer(accelerator="cpu", max_epochs=3, log_every_n_steps=2, logger=logger, **quiet)
+    losses = []
+
+    class Listener(Callback):
+        def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+            losses.append(float(outputs["loss"]))
+
+    fit.callbacks.append(Listener())
+    fit.fit(model, colours(tree, model))
+    logger.save()
+    rows = [row for row in rows_of(next(tmp_path.rglob("metrics.csv"))) if row["train/loss_step"]]
+    assert len(losses) == 9
+    assert [int(row["step"]) for row in rows] == [1, 3, 5, 7]
+    assert [float(row["train/loss_step"]) for row in rows] == pytest.approx(losses[1::2][:4])

@@ -1,12 +1,13 @@
 """What this machine offers."""
 
+import os
 import resource
 
 import pytest
 import torch
 
 from dogbreed import machine
-from dogbreed.machine import limit_threads, num_cpus, peak_memory_bytes
+from dogbreed.machine import limit_threads, num_cpus, peak_memory_bytes, spare_gpu_lookups
 
 
 @pytest.fixture
@@ -54,3 +55,9 @@ def test_the_most_memory_is_never_less_than_what_was_held():
     held = torch.ones(50_000_000)
     assert peak_memory_bytes(torch.device("cpu")) > held.numel() * 4
     assert peak_memory_bytes(torch.device("cpu")) == resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def test_a_machine_without_a_gpu_is_not_searched_for_one_in_every_step(monkeypatch):
+    monkeypatch.setenv("PYTORCH_NVML_BASED_CUDA_CHECK", "1")
+    spare_gpu_lookups()
+    assert os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] == ("1" if torch.cuda.is_available() else "0")

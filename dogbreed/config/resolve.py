@@ -118,7 +118,8 @@ def resolve(cfg: DictConfig, *, is_trial: bool = False) -> tuple[DictConfig, dic
     decide("pictures", not is_trial)
     decide("diagnose.on_issue", "prune" if is_trial and ends_lost_trials(cfg) else "log")
     decide("objective_mode", objective_mode(cfg))
-    decide("trainer.precision", auto_precision(cfg.trainer.accelerator))
+    trains_backbone = cfg.finetune.mode != "head"
+    decide("trainer.precision", auto_precision(cfg.trainer.accelerator, trains_backbone=trains_backbone))
     decide(
         "data.num_workers",
         auto_workers(cfg.trainer.accelerator, local_devices(cfg), is_cached=keeps_pixels(cfg.data)),

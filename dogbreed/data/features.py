@@ -40,10 +40,14 @@ class FeatureDataset(BatchDataset):
     def __getitems__(self, visits: Sequence[int | Visit]) -> Batch:
         """Return some pictures' rows."""
         pairs = [visit if isinstance(visit, Visit) else (0, visit) for visit in visits]
-        rows_BD = torch.stack([self.views_ND[epoch % len(self.views_ND)][position] for epoch, position in pairs])
-        positions = np.array([position for _, position in pairs])
-        labels_B = torch.from_numpy(self.labels_N[positions].astype(np.int64))
-        return Batch(rows_BD, labels_B, torch.from_numpy(positions))
+        views = [self.views_ND[epoch % len(self.views_ND)] for epoch, _ in pairs]
+        positions_B = torch.tensor([position for _, position in pairs])
+        if all(view is views[0] for view in views):
+            rows_BD = views[0][positions_B]
+        else:  # an epoch ends within the batch
+            rows_BD = torch.stack([view[position] for view, (_, position) in zip(views, pairs, strict=True)])
+        labels_B = torch.from_numpy(self.labels_N[positions_B.numpy()].astype(np.int64))
+        return Batch(rows_BD, labels_B, positions_B)
 
 
 class FeatureFile:

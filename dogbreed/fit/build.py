@@ -169,7 +169,7 @@ def _compare_data(data: ImageDataModule) -> None:
 
 
 def build_trainer(
-    cfg: DictConfig, folder: RunFolder, callbacks: Sequence[Callback], in_passes: Mapping[str, Any]
+    cfg: DictConfig, folder: RunFolder, callbacks: Sequence[Callback], instead: Mapping[str, Any]
 ) -> L.Trainer:
     """Build the Lightning trainer of a resolved configuration.
 
@@ -177,7 +177,7 @@ def build_trainer(
         cfg: The configuration.
         folder: Where loggers and callbacks write.
         callbacks: Those of every run.
-        in_passes: Values in the place of some of ``trainer``'s, as of `trainer_in_passes`.
+        instead: Values in the place of some of ``trainer``'s, as of `trainer_in_passes`.
 
     Raises:
         UserError: Lightning refuses a value.
@@ -206,7 +206,7 @@ def build_trainer(
             plugins=[WholeCheckpointIO(), *cluster],
             use_distributed_sampler=False,
             strategy=strategy,
-            **in_passes,
+            **instead,
         )
     except (MisconfigurationException, ValueError) as error:
         msg = f"Lightning refuses the trainer.* keys: {str(error).splitlines()[0]}"

@@ -53,7 +53,7 @@ from dogbreed.fit.ranks import supervise
 from dogbreed.fit.record import EpochRecord
 from dogbreed.fit.run_folder import RunFolder
 from dogbreed.fit.stop import StopSignals
-from dogbreed.machine import limit_threads
+from dogbreed.machine import limit_threads, spare_gpu_lookups
 from dogbreed.nets.features import has_separate_head
 from dogbreed.nets.flops import count_parameters
 
@@ -147,6 +147,7 @@ def run_in(cfg: DictConfig, run_dir: Path, beginning: Beginning, stop: StopSigna
     folder = _folder(cfg, run_dir, is_trial=is_trial)
     started = time.perf_counter()
     limit_threads()
+    spare_gpu_lookups()
     cfg, decided = from_main(lambda: resolve(cfg, is_trial=is_trial))
     _announce(cfg, decided, folder, beginning)
     data, classifier = build(cfg)
@@ -158,7 +159,10 @@ def run_in(cfg: DictConfig, run_dir: Path, beginning: Beginning, stop: StopSigna
         write_csv(folder.splits_csv, data.index.rows())
     checkpoints = _build_checkpoints(cfg, folder, stop, beginning, num_passes, is_trial=is_trial)
     callbacks = build_callbacks(_build_guard(cfg), record, checkpoints)
-    trainer = build_trainer(cfg, folder, callbacks, trainer_in_passes(cfg.trainer, data, num_passes))
+    instead = trainer_in_passes(cfg.trainer, data, num_passes)
+    if trains_from_features and str(cfg.trainer.precision).endswith("-mixed"):
+        instead["precision"] = "32-true"  # the backbone alone is quicker in 16 bits: its features are made there
+    trainer = build_trainer(cfg, folder, callbacks, instead)
     data.supply.device = trainer.strategy.root_device
     if trains_from_features:
         data.features = FeatureExtractor(classifier, data, trainer.strategy.root_device, cfg.trainer.precision)

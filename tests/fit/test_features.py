@@ -1,14 +1,19 @@
 """`finetune=head` from features that are computed once: the same run, without its backbone."""
 
 import json
+from unittest import mock
 
 import pytest
 import timm
 import torch
 from helpers import compose_quick, rows_of
+from lightning.pytorch.callbacks import Callback
 
 from dogbreed import UserError, fit_run, load_model
+from dogbreed.config import resolve
 from dogbreed.fit import features
+from dogbreed.fit import run as running
+from dogbreed.fit.callbacks import build_callbacks
 from dogbreed.nets.features import has_separate_head, logits_and_features, logits_of_features
 
 
@@ -28,6 +33,37 @@ def computed(monkeypatch):
 
     monkeypatch.setattr(features, "logits_and_features", count)
     return counts
+
+
+@pytest.mark.parametrize(
+    ("found", "mode", "precision"),
+    [
+        ({"avx512_bf16": True, "amx_bf16": False}, "head", "bf16-mixed"),
+        ({"avx512_bf16": True, "amx_bf16": False}, "full", "32-true"),
+        ({"avx512_bf16": True, "amx_bf16": True}, "full", "bf16-mixed"),
+        ({"avx512_bf16": False, "amx_bf16": False}, "head", "32-true"),
+    ],
+)
+def test_sixteen_bits_are_for_what_they_make_quicker(tree, weights, monkeypatch, found, mode, precision):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: found, raising=False)
+    words = ("trainer.accelerator=cpu", "trainer.precision=auto", f"model.weights='{weights}'", f"finetune={mode}")
+    assert resolve(compose_quick(tree, *words))[0].trainer.precision == precision
+
+
+def test_features_are_made_in_sixteen_bits_and_the_head_trains_in_thirty_two(tree, weights, tmp_path):
+    seen = []
+
+    class Listener(Callback):
+        def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+            seen.append((trainer.precision, batch.images))
+
+    cfg = compose_quick(tree, f"model.weights='{weights}'", "finetune=head", "trainer.precision=bf16-mixed")
+    with mock.patch.object(running, "build_callbacks", lambda *more: [*build_callbacks(*more), Listener()]):
+        fit_run(cfg, tmp_path)
+    assert {precision for precision, _ in seen} == {"32-true"}
+    in_16_bits = [torch.equal(rows, rows.bfloat16().float()) for _, rows in seen]
+    assert all(rows.dtype == torch.float32 for _, rows in seen)
+    assert all(in_16_bits)
 
 
 @pytest.mark.parametrize("cache", [pytest.param("none", marks=pytest.mark.slow), "auto"])
