@@ -99,11 +99,25 @@ def _from_cache(
     return stored
 
 
+class BusyError(Exception):
+    """Another process is filling a folder of the cache."""
+
+
 @contextmanager
-def filling(folder: Path) -> Iterator[None]:
-    """Hold a folder of the cache, made if it is not there, while it is filled; others wait, and then look again."""
+def filling(folder: Path, *, waits: bool = True) -> Iterator[None]:
+    """Hold a folder of the cache, made if it is not there, while it is filled; others wait, and then look again.
+
+    Args:
+        folder: In the cache.
+        waits: For another process that fills it.
+
+    Raises:
+        BusyError: another one does, and we do not wait.
+    """
 
     def say() -> None:
+        if not waits:
+            raise BusyError
         if not world().is_started:  # else it is most likely another rank of ours
             log.info("cache   another process is filling %s: waiting for it", folder)
 

@@ -9,7 +9,7 @@ import hashlib
 import logging
 import os
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from pathlib import Path
 
 import torch
@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from dogbreed.allocator import keeping_freed_memory
 from dogbreed.classifier import ImageClassifier
-from dogbreed.data.cache import filling, keys_of, mark_used
+from dogbreed.data.cache import BusyError, filling, keys_of, mark_used
 from dogbreed.data.cache_entries import ABOUT, Room
 from dogbreed.data.features import FeatureDataset, FeatureFile
 from dogbreed.data.sampler import Visit
@@ -60,13 +60,31 @@ class FeatureExtractor:
         views: list[int | None] = list(range(self._data.num_views)) if augmented else [None]
         is_cached = self._data.supply.cache is not None
         keys = keys_of(self._data.index.split(split), positions) if is_cached else []
-        return FeatureDataset([self._features(split, view, positions, keys) for view in views], labels_N)
+        return FeatureDataset(self._all_features(split, views, positions, keys), labels_N)
 
-    def _features(self, split: str, view: int | None, positions: Sequence[int], keys: list[bytes]) -> Tensor:
+    def _all_features(
+        self, split: str, views: Sequence[int | None], positions: Sequence[int], keys: list[bytes]
+    ) -> list[Tensor]:
+        """Return the features of each view; ranks and trials that begin together compute different ones."""
+        found: dict[int | None, Tensor] = {}
+        left = list(views)
+        while left:
+            for view in tuple(left):
+                with suppress(BusyError):
+                    found[view] = self._features(split, view, positions, keys, waits=False)
+                    left.remove(view)
+            if left:  # others compute all of these
+                view = left.pop(0)
+                found[view] = self._features(split, view, positions, keys, waits=True)
+        return [found[view] for view in views]
+
+    def _features(
+        self, split: str, view: int | None, positions: Sequence[int], keys: list[bytes], *, waits: bool
+    ) -> Tensor:
         """Return ``(N, D)`` features of a whole split, of which those that are wanted are computed."""
         images = self._data.index.split(split)
         try:
-            found_MD = self._from_cache(split, view, positions, keys)
+            found_MD = self._from_cache(split, view, positions, keys, waits=waits)
         except OSError as error:
             log.warning("cache   %s cannot be used (%s).", error.filename, os.strerror(error.errno or 0))
             found_MD = self._compute(split, view, positions)
@@ -74,7 +92,9 @@ class FeatureExtractor:
         features_ND[torch.tensor(positions)] = found_MD
         return features_ND
 
-    def _from_cache(self, split: str, view: int | None, positions: Sequence[int], keys: list[bytes]) -> Tensor:
+    def _from_cache(
+        self, split: str, view: int | None, positions: Sequence[int], keys: list[bytes], *, waits: bool
+    ) -> Tensor:
         settings = self._data.supply.cache
         if settings is None:
             return self._compute(split, view, positions)
@@ -82,7 +102,7 @@ class FeatureExtractor:
         file = FeatureFile(folder)
         found_MD, missing = file.find(keys)
         if missing:
-            with filling(folder):
+            with filling(folder, waits=waits):
                 found_MD, missing = file.find(keys)
                 if missing:
                     computed = self._compute(split, view, [positions[row] for row in missing])

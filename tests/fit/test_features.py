@@ -1,6 +1,7 @@
 """`finetune=head` from features that are computed once: the same run, without its backbone."""
 
 import json
+import threading
 from unittest import mock
 
 import pytest
@@ -11,6 +12,7 @@ from lightning.pytorch.callbacks import Callback
 
 from dogbreed import UserError, fit_run, load_model
 from dogbreed.config import resolve
+from dogbreed.data.cache import filling
 from dogbreed.fit import features
 from dogbreed.fit import run as running
 from dogbreed.fit.callbacks import build_callbacks
@@ -80,6 +82,44 @@ def test_as_many_views_as_epochs_are_the_ordinary_way(tree, weights, tmp_path, c
         assert row == theirs
     familiarity = [(run.model_dir / "familiarity.safetensors").stat().st_size for run in (ordinary, ours)]
     assert familiarity[0] == familiarity[1]
+
+
+def test_what_another_process_computes_is_left_to_it(tree, weights, tmp_path, monkeypatch):
+    names, order, computed, taken = {}, [], threading.Event(), threading.Event()
+    name_of, compute = features.FeatureExtractor._name, features.FeatureExtractor._compute
+
+    def note_name(self, split, view):
+        names[split, view] = name_of(self, split, view)
+        return names[split, view]
+
+    def note_order(self, split, view, positions):
+        order.append((split, view))
+        rows = compute(self, split, view, positions)
+        if (split, view) == ("train", 2):
+            computed.set()
+        return rows
+
+    monkeypatch.setattr(features.FeatureExtractor, "_name", note_name)
+    monkeypatch.setattr(features.FeatureExtractor, "_compute", note_order)
+    views = "data.num_views=3"
+    alone = head_run(tree, weights, tmp_path / "alone", views, f"data.cache={tmp_path / 'other_cache'}")
+    assert order[:4] == [("train", 0), ("train", 1), ("train", 2), ("valid", None)]
+    order.clear()
+    computed.clear()
+
+    def other():
+        with filling(tmp_path / "cache" / names["train", 1]):
+            taken.set()
+            computed.wait(60)
+
+    thread = threading.Thread(target=other)
+    thread.start()
+    taken.wait(60)
+    beside = head_run(tree, weights, tmp_path / "beside", views, f"data.cache={tmp_path / 'cache'}")
+    thread.join()
+    assert order[:4] == [("train", 0), ("train", 2), ("train", 1), ("valid", None)]
+    assert beside.metrics["train/loss"] == alone.metrics["train/loss"]
+    assert beside.metrics["test/loss"] == alone.metrics["test/loss"]
 
 
 def test_a_later_run_computes_nothing_anew(tree, weights, tmp_path, computed):
