@@ -2,7 +2,6 @@
 
 import json
 import threading
-from unittest import mock
 
 import pytest
 import timm
@@ -52,7 +51,7 @@ def test_sixteen_bits_are_for_what_they_make_quicker(tree, weights, monkeypatch,
     assert resolve(compose_quick(tree, *words))[0].trainer.precision == precision
 
 
-def test_features_are_made_in_sixteen_bits_and_the_head_trains_in_thirty_two(tree, weights, tmp_path):
+def test_features_are_made_in_sixteen_bits_and_the_head_trains_in_thirty_two(tree, weights, tmp_path, monkeypatch):
     seen = []
 
     class Listener(Callback):
@@ -60,12 +59,11 @@ def test_features_are_made_in_sixteen_bits_and_the_head_trains_in_thirty_two(tre
             seen.append((trainer.precision, batch.images))
 
     cfg = compose_quick(tree, f"model.weights='{weights}'", "finetune=head", "trainer.precision=bf16-mixed")
-    with mock.patch.object(running, "build_callbacks", lambda *more: [*build_callbacks(*more), Listener()]):
-        fit_run(cfg, tmp_path)
+    monkeypatch.setattr(running, "build_callbacks", lambda *more: [*build_callbacks(*more), Listener()])
+    fit_run(cfg, tmp_path)
     assert {precision for precision, _ in seen} == {"32-true"}
-    in_16_bits = [torch.equal(rows, rows.bfloat16().float()) for _, rows in seen]
     assert all(rows.dtype == torch.float32 for _, rows in seen)
-    assert all(in_16_bits)
+    assert all(torch.equal(rows, rows.bfloat16().float()) for _, rows in seen)
 
 
 @pytest.mark.parametrize("cache", [pytest.param("none", marks=pytest.mark.slow), "auto"])

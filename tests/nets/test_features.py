@@ -1,3 +1,5 @@
+"""A network in two parts: what its head makes of features, alone."""
+
 import pytest
 import torch
 from torch import nn
